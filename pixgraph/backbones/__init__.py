@@ -1,0 +1,1 @@
+"""Frozen CNNs that give the node embeddings, and the cache of their features."""

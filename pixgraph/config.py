@@ -1,0 +1,222 @@
+"""Every setting of pixgraph, as dataclasses: the command line, YAML files and Python all fill the same ones."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+
+@dataclass
+class SourceConfig:
+    """Where episodes come from.
+
+    Attributes:
+        name: Data set: one of `pixgraph data list`.
+        root: Its folder; not needed for "synthetic".
+        fold: Fold of PASCAL-5i and COCO-20i.
+        convention: Fold convention of COCO-20i.
+        parts: Take part classes where the data set has them, instead of whole objects.
+        crops: Turn every object of a densely labelled data set into a square-ish crop of its own.
+        exclude: Class names that must not be shown (to keep novel classes out of additional sources).
+        weight: How often this source is drawn, relative to the others.
+    """
+
+    name: str = "synthetic"
+    root: str | None = None
+    fold: int = 0
+    convention: Literal["interleaved", "contiguous"] = "interleaved"
+    parts: bool = False
+    crops: bool = False
+    exclude: list[str] = field(default_factory=list)
+    weight: float = 1.0
+
+
+@dataclass
+class EpisodeConfig:
+    """How episodes are drawn.
+
+    Attributes:
+        n_way: Foreground classes in an episode, N.
+        k_shot: Labelled pictures of each class, K.
+        n_query: Pictures to segment.
+        n_unlabelled: Pictures without labels in the episode, U.
+        min_area: Smallest object, in pixels of the original picture.
+        label_fraction: Share of the training pictures that keep their mask, in (0, 1]; the rest serve as unlabelled.
+    """
+
+    n_way: int = 1
+    k_shot: int = 1
+    n_query: int = 1
+    n_unlabelled: int = 0
+    min_area: int = 1
+    label_fraction: float = 1.0
+
+
+@dataclass
+class BackboneConfig:
+    """The frozen CNN that gives the node embeddings.
+
+    Attributes:
+        name: "filters" (built in), a torchvision CNN such as "mobilenet_v2", or "timm:NAME".
+        weights: File of weights (safetensors or a state_dict); none: "filters" needs none, the others fetch ImageNet's.
+        size: Working size: pictures are squashed to size x size pixels.
+        cache: Folder for features kept on disk; none keeps them in memory only.
+    """
+
+    name: str = "filters"
+    weights: str | None = None
+    size: int = 256
+    cache: str | None = None
+
+
+@dataclass
+class GraphConfig:
+    """How pictures become a task graph.
+
+    Attributes:
+        stride: Query node stride in pixels of the working size; 1 makes every pixel a node.
+        num_fg: Foreground pixels sampled a class and support picture.
+        num_bg: Background pixels sampled a support picture.
+        sampling: How they are drawn.
+        bg_bg: Random background-background edges a background node.
+        fg_fg: Foreground-foreground edges a foreground node.
+        fg_fg_mode: Partner of a foreground-foreground edge.
+        fg_bg: Random foreground-background edges a foreground node.
+        intra_ratio: Share of the support edges that stay within a picture, in [0, 1].
+        color: Colour difference in the edge feature.
+        dilations: Distances, in nodes, of the 4-connected query lattice.
+        query_support_random: Random support partners of a query node.
+        query_support_knn: Nearest support partners of a query node in embedding space.
+        query_query_knn: Nearest partners among the query nodes in embedding space.
+        unlabelled_knn: Nearest partners of a query node among the nodes of unlabelled pictures.
+        both_ways: Let messages also flow from query to support nodes.
+    """
+
+    stride: int = 8
+    num_fg: int = 64
+    num_bg: int = 64
+    sampling: Literal["uniform", "boundary", "farthest"] = "uniform"
+    bg_bg: int = 4
+    fg_fg: int = 4
+    fg_fg_mode: Literal["random", "nearest"] = "nearest"
+    fg_bg: int = 4
+    intra_ratio: float = 0.5
+    color: Literal["mean_abs", "euclidean", "ciede2000"] = "mean_abs"
+    dilations: list[int] = field(default_factory=lambda: [1, 2, 4])
+    query_support_random: int = 4
+    query_support_knn: int = 8
+    query_query_knn: int = 0
+    unlabelled_knn: int = 0
+    both_ways: bool = False
+
+
+@dataclass
+class ModelConfig:
+    """The GNN.
+
+    Attributes:
+        width: Channels of a node state.
+        heads: Attention heads.
+        encoder_blocks: Class-agnostic attention blocks on the support and task graphs.
+        decoder_blocks: Class-wise attention blocks on the task graph.
+        dropout: Dropout on node inputs and inside blocks.
+        evidence: Feed the class-wise evidence.
+        lattice: Use the query lattice.
+        edge_features: Let the 3-d edge features bias attention.
+    """
+
+    width: int = 64
+    heads: int = 4
+    encoder_blocks: int = 1
+    decoder_blocks: int = 4
+    dropout: float = 0.1
+    evidence: bool = True
+    lattice: bool = True
+    edge_features: bool = True
+
+
+@dataclass
+class LossConfig:
+    """Weights of the losses; 0 switches one off.
+
+    Attributes:
+        bce: Binary cross-entropy of each class against the rest.
+        dice: Soft Dice.
+        auxiliary: Segmentation loss of the auxiliary heads.
+        supcon: Supervised node contrast on the encoder.
+        unsup: Unsupervised node contrast between two augmented views of unlabelled pictures.
+        temperature: Temperature of both contrasts.
+    """
+
+    bce: float = 1.0
+    dice: float = 1.0
+    auxiliary: float = 0.4
+    supcon: float = 0.1
+    unsup: float = 0.0
+    temperature: float = 0.1
+
+
+@dataclass
+class TrainConfig:
+    """The optimisation.
+
+    Attributes:
+        steps: Optimiser steps.
+        batch: Episodes a step, over all processes.
+        lr: Peak learning rate of AdamW.
+        weight_decay: Weight decay of AdamW.
+        warmup: Steps of linear warm-up; a cosine to zero follows.
+        ema: Decay of the averaged weights that are evaluated; 0 evaluates the raw ones.
+        clip: Largest gradient norm.
+        val_every: Steps between validations.
+        val_episodes: Episodes of a validation.
+        save_every: Steps between checkpoints.
+        augment: Augmented variants of each training picture (flip, crop, colour), cached as the picture itself is; 0: none.
+        tensorboard: Also write TensorBoard events.
+    """
+
+    steps: int = 2000
+    batch: int = 8
+    lr: float = 2e-3
+    weight_decay: float = 0.01
+    warmup: int = 100
+    ema: float = 0.99
+    clip: float = 1.0
+    val_every: int = 200
+    val_episodes: int = 200
+    save_every: int = 200
+    augment: int = 4
+    tensorboard: bool = False
+
+
+@dataclass
+class Config:
+    """One run.
+
+    Attributes:
+        data: Source of the training, validation and test classes.
+        extra: Further sources for training only.
+        episodes: How training episodes are drawn.
+        backbone: The frozen CNN.
+        graph: Construction of the graph.
+        model: The GNN.
+        loss: The losses.
+        train: The optimisation.
+        seed: Seed of everything random.
+        device: "auto", "cpu", "cuda", "cuda:1" or "mps".
+        runs: Folder that holds the run folders.
+        run: Name of the run's folder; made from the data set and the time when not given.
+    """
+
+    data: SourceConfig = field(default_factory=SourceConfig)
+    extra: list[SourceConfig] = field(default_factory=list)
+    episodes: EpisodeConfig = field(default_factory=EpisodeConfig)
+    backbone: BackboneConfig = field(default_factory=BackboneConfig)
+    graph: GraphConfig = field(default_factory=GraphConfig)
+    model: ModelConfig = field(default_factory=ModelConfig)
+    loss: LossConfig = field(default_factory=LossConfig)
+    train: TrainConfig = field(default_factory=TrainConfig)
+    seed: int = 0
+    device: str = "auto"
+    runs: str = "runs"
+    run: str | None = None

@@ -1,0 +1,1 @@
+"""Photographs, masks, data sets, episodes and protocols."""

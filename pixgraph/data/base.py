@@ -1,0 +1,105 @@
+"""The contract that every data set fulfils: indexed pictures, masks of class ids, and the classes that may be shown."""
+
+from __future__ import annotations
+
+import hashlib
+from abc import ABC
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from pixgraph.data.images import read_image, read_mask
+from pixgraph.errors import DataError
+
+IGNORE = 255
+"""The label of a pixel that takes no part in any loss or score."""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One picture of a data set.
+
+    Attributes:
+        key: Name that is unique in the data set and stable between versions, e.g. ``"bench/12"``.
+        image: The picture's file; `None` where the data set generates it.
+        mask: The mask's file; `None` where there is none (an unlabelled picture) or it is generated.
+    """
+
+    key: str
+    image: Path | None = None
+    mask: Path | None = None
+
+
+class FewShotDataset(ABC):  # noqa: B024 - a subclass may replace the readers, none of which is abstract
+    """Pictures, masks with class ids as pixel values, and the classes of one split.
+
+    Attributes:
+        name: The data set's name, e.g. ``"pascal5i"``.
+        split: ``"train"``, ``"val"`` or ``"test"``: which classes (and, where published, which pictures) are meant.
+        class_names: Class id (1..254) to name, for the classes of this split only. Pixels of any other class are
+            background to an episode.
+        samples: The pictures of this split.
+    """
+
+    def __init__(self, name: str, split: str, class_names: Mapping[int, str], samples: Sequence[Sample]) -> None:
+        self.name = name
+        self.split = split
+        self.class_names = dict(sorted(class_names.items()))
+        self.samples = list(samples)
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.name!r}, split={self.split!r}, pictures={len(self)}, classes={len(self.class_names)})"
+
+    def read_image(self, index: int) -> np.ndarray:
+        """The picture as uint8 RGB, shape (H, W, 3), EXIF orientation applied.
+
+        Raises:
+            DataError: The file is missing, truncated, not a picture, or larger than `images.MAX_PIXELS`.
+        """
+        path = self.samples[index].image
+        if path is None:
+            raise DataError(f"{self.name}: sample {self.samples[index].key!r} has no picture file")
+        return read_image(path)
+
+    def read_mask(self, index: int) -> np.ndarray:
+        """Class ids, uint8, shape (H, W) of the picture's own size: 0 background, 1..254 classes, 255 ignore.
+
+        Raises:
+            DataError: There is no mask, or it is broken, of another size than the picture, or has unknown ids.
+        """
+        path = self.samples[index].mask
+        if path is None:
+            raise DataError(f"{self.name}: sample {self.samples[index].key!r} has no mask")
+        return read_mask(path)
+
+    def has_mask(self, index: int) -> bool:
+        """Whether the picture is labelled."""
+        return self.samples[index].mask is not None
+
+    def fingerprint(self, index: int) -> str:
+        """SHA-256 (hex) of the picture's content: the key of cached features. Does not decode the picture."""
+        path = self.samples[index].image
+        if path is None:
+            raise DataError(f"{self.name}: sample {self.samples[index].key!r} has no picture file to hash")
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+
+    @cached_property
+    def areas(self) -> dict[int, dict[int, int]]:
+        """For each class of the split: sample index -> number of its pixels, over the labelled pictures.
+
+        Subclasses whose layout or index file already tells this override it, so that no mask needs to be read.
+        """
+        found: dict[int, dict[int, int]] = {c: {} for c in self.class_names}
+        for index in range(len(self)):
+            if self.has_mask(index):
+                counts = np.bincount(self.read_mask(index).ravel(), minlength=256)
+                for c in self.class_names:
+                    if counts[c]:
+                        found[c][index] = int(counts[c])
+        return found

@@ -1,0 +1,1 @@
+"""Scores, trivial baselines and the evaluation of a protocol."""

@@ -1,0 +1,1 @@
+"""From pictures to graphs: node sampling, typed edges, lattices, neighbours, and the attention operator on them."""

@@ -1,0 +1,1 @@
+"""Segmentation and node-contrastive losses, one a file."""

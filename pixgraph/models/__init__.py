@@ -1,0 +1,1 @@
+"""Evidence, the encoder-decoder GNN, the training-free propagation, and upsampling to the picture."""
