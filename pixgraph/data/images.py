@@ -29,7 +29,7 @@ from pixgraph.errors import DataError
 MAX_PIXELS = 80_000_000
 """Largest picture that is decoded; a few kB of PNG can otherwise claim all memory. Below Pillow's own warning level."""
 
-FORMATS = ("JPEG", "MPO", "PNG", "BMP", "GIF", "TIFF", "WEBP", "PPM", "JPEG2000")
+FORMATS = ("JPEG", "PNG", "BMP", "GIF", "TIFF", "WEBP", "PPM", "JPEG2000")
 """File formats that are read. Pillow knows others, some of which start external programs."""
 
 
