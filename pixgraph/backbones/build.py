@@ -1,0 +1,26 @@
+"""From a configuration to a backbone."""
+
+from __future__ import annotations
+
+from pixgraph.backbones.base import Backbone
+from pixgraph.config import BackboneConfig
+from pixgraph.errors import ConfigError
+
+
+def build_backbone(config: BackboneConfig) -> Backbone:
+    """The frozen backbone that a configuration names.
+
+    Args:
+        config: Its name and weights; see `BackboneConfig`.
+
+    Raises:
+        ConfigError: The name is unknown.
+        CheckpointError: The weights are missing, broken, or of another network.
+        DependencyError: timm is asked for and not installed.
+    """
+    from pixgraph.backbones.cnn import LEVELS, TorchvisionBackbone
+
+    if config.name in LEVELS:
+        return TorchvisionBackbone(config.name, config.weights)
+    options = ", ".join(["filters", *sorted(LEVELS)])
+    raise ConfigError(f"backbone.name {config.name!r} is unknown; expected one of {options}, or timm:NAME")

@@ -1,0 +1,120 @@
+"""Files of weights: read without ever running code from them, and fitted into a network with errors that say what is wrong."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import nn
+
+from pixgraph.errors import CheckpointError
+
+_WRAPPERS = ("state_dict", "model", "backbone", "model_state_dict")
+_SHOWN = 3
+
+
+def read_weights(path: str | Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
+    """Tensors of a safetensors file or of a `torch.save`d state_dict, by content and not by extension.
+
+    Args:
+        path: The file, or a folder that holds one file of weights (``backbone.safetensors``, or the only safetensors).
+
+    Returns:
+        Name to tensor, and the file's own text metadata (empty for a state_dict).
+
+    Raises:
+        CheckpointError: The file is missing, empty, truncated, holds pickled code, or no tensors.
+    """
+    file = _find(Path(path))
+    head = file.open("rb").read(9)
+    if not head:
+        raise CheckpointError(f"weights {file}: the file is empty; copy or download it again")
+    if head[8:9] == b"{":
+        tensors, metadata = _read_safetensors(file)
+    else:
+        tensors, metadata = _read_pickle(file), {}
+    if not tensors:
+        raise CheckpointError(f"weights {file}: holds no tensors, expected a safetensors file or a state_dict")
+    return {key.removeprefix("module."): value for key, value in tensors.items()}, metadata
+
+
+def fit_weights(
+    network: nn.Module, tensors: Mapping[str, torch.Tensor], source: str, optional: tuple[str, ...]
+) -> None:
+    """Loads tensors into a network; every key must fit, except a classification head that may be missing.
+
+    Args:
+        network: Receives the weights.
+        tensors: Name to tensor.
+        source: What to call the weights in an error.
+        optional: Prefixes of keys that may be missing or superfluous: the head, which a backbone does not use.
+
+    Raises:
+        CheckpointError: Keys are missing, unexpected or of another shape; the first of them are named.
+    """
+    own = network.state_dict()
+    tensors = {key: value for key, value in tensors.items() if not key.startswith(optional)}
+    wanted = {key for key in own if not key.startswith(optional)}
+    missing = sorted(key for key in wanted - set(tensors) if not key.endswith("num_batches_tracked"))
+    unexpected = sorted(set(tensors) - wanted)
+    reshaped = sorted(key for key in wanted & set(tensors) if own[key].shape != tensors[key].shape)
+    problems = [
+        f"{len(keys)} {what} ({', '.join(keys[:_SHOWN])}{', ...' if len(keys) > _SHOWN else ''})"
+        for what, keys in (("missing", missing), ("unexpected", unexpected), ("of another shape", reshaped))
+        if keys
+    ]
+    if problems:
+        raise CheckpointError(
+            f"weights {source} belong to another network than {type(network).__name__}: keys {'; '.join(problems)}; "
+            "give the file that fits --backbone.name"
+        )
+    network.load_state_dict(tensors, strict=False)
+
+
+def _find(path: Path) -> Path:
+    if path.is_dir():
+        files = sorted(path.glob("*.safetensors"))
+        named = [f for f in files if f.name == "backbone.safetensors"]
+        if not named and len(files) != 1:
+            raise CheckpointError(
+                f"weights {path}: a folder with {len(files)} safetensors files, expected backbone.safetensors or one; "
+                "name the file itself"
+            )
+        return (named or files)[0]
+    if not path.is_file():
+        raise CheckpointError(f"weights {path}: no such file; give --backbone.weights a safetensors or state_dict file")
+    return path
+
+
+def _read_safetensors(file: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
+    try:
+        with safe_open(file, "pt") as handle:
+            return {key: handle.get_tensor(key) for key in handle.keys()}, handle.metadata() or {}  # noqa: SIM118
+    except SafetensorError as error:
+        raise CheckpointError(
+            f"weights {file}: truncated or not a safetensors file ({error}); copy or download it again"
+        ) from error
+
+
+def _read_pickle(file: Path) -> dict[str, torch.Tensor]:
+    try:
+        content: Any = torch.load(file, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise CheckpointError(
+            f"weights {file}: not plain tensors but pickled code (or no weights at all), which is never run; "
+            "convert the file to safetensors"
+        ) from error
+    except (RuntimeError, EOFError, ValueError, KeyError, OSError) as error:
+        raise CheckpointError(
+            f"weights {file}: truncated, or neither safetensors nor a state_dict; copy or download it again"
+        ) from error
+    for wrapper in _WRAPPERS:
+        if isinstance(content, dict) and isinstance(content.get(wrapper), dict):
+            content = content[wrapper]
+    if not isinstance(content, dict):
+        raise CheckpointError(f"weights {file}: holds a {type(content).__name__}, expected a dict of tensors")
+    return {key: value for key, value in content.items() if isinstance(value, torch.Tensor)}
