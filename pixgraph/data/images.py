@@ -64,6 +64,24 @@ def read_mask(path: str | Path) -> np.ndarray:
         return to_numbers(image, str(path))
 
 
+def read_foreground(path: str | Path) -> np.ndarray:
+    """Read a mask of a single object: foreground above 127, or above 0 where no number exceeds 1.
+
+    Coloured and half transparent masks (as FSS-1000 has them) count by their red channel.
+
+    Returns:
+        bool, shape (H, W).
+
+    Raises:
+        DataError: As `read_image`.
+    """
+    with _opened(path) as image:
+        if image.mode in ("RGB", "RGBA", "CMYK", "YCbCr"):
+            image = upright(image).convert("RGB").getchannel(0)
+        numbers = to_numbers(image, str(path))
+        return numbers > (0 if numbers.max() <= 1 else 127)
+
+
 def image_size(path: str | Path) -> tuple[int, int]:
     """Height and width of a picture as `read_image` would return it, from the header where the format allows.
 
