@@ -1,0 +1,101 @@
+"""The program ``pixgraph``: picks the command, and turns errors that users can mend into one line and exit code 2."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+
+from pixgraph.errors import PixgraphError
+from pixgraph.version import __version__
+
+COMMANDS = {
+    "train": "train the GNN on episodes of a data set",
+    "evaluate": "score a run or a training-free method on unseen classes, beside the trivial baselines",
+    "predict": "segment a folder of pictures from a few labelled ones",
+    "demo": "train, evaluate and segment a photograph in a few minutes, without any download",
+    "data": "list the data sets, check a folder, show its pictures with their masks",
+}
+"""Command to its one-line description; each is a module of `pixgraph.cli` with a function ``run(argv) -> int``."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command.
+
+    Args:
+        argv: Arguments without the program's name; those of the process when not given.
+
+    Returns:
+        Exit code: 0 done; 1 done, but some pictures failed; 2 the input has to be mended; 130 interrupted.
+    """
+    argv = list(sys.argv[1:] if argv is None else argv)
+    try:
+        return _dispatch(argv)
+    except PixgraphError as error:
+        return _fail(str(error))
+    except KeyboardInterrupt:
+        print("pixgraph: interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # the reader of our output, such as `head`, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except OSError as error:
+        return _fail(f"{error.filename or 'system'}: {error.strerror or error}")
+    except (RuntimeError, MemoryError) as error:
+        if not _out_of_memory(error):
+            raise
+        return _fail(
+            "out of memory: take a smaller backbone.size, a larger graph.stride or a smaller train.batch "
+            f"({str(error).splitlines()[0] if str(error) else type(error).__name__})"
+        )
+
+
+def usage() -> str:
+    """What ``pixgraph --help`` prints."""
+    width = max(map(len, COMMANDS))
+    lines = [f"  {name:<{width}}  {text}" for name, text in COMMANDS.items()]
+    return "\n".join(
+        [
+            "usage: pixgraph [--help] [--version] COMMAND ...",
+            "",
+            "Few-shot segmentation with graphs of pixels.",
+            "",
+            "commands:",
+            *lines,
+            "",
+            "`pixgraph COMMAND --help` lists the options of a command.",
+        ]
+    )
+
+
+def _dispatch(argv: list[str]) -> int:
+    if not argv or argv[0] in ("-h", "--help", "help"):
+        print(usage())
+        return 0 if argv else 2
+    if argv[0] in ("--version", "-V"):
+        print(f"pixgraph {__version__}")
+        return 0
+    if argv[0] not in COMMANDS:
+        return _fail(f"unknown command {argv[0]!r}; expected one of {', '.join(COMMANDS)}; see pixgraph --help")
+    # Only now: each command imports what it needs, and `--help` stays quick.
+    command = importlib.import_module(f"pixgraph.cli.{argv[0]}")
+    try:
+        return command.run(argv[1:])
+    except SystemExit as stop:
+        if isinstance(stop.code, str):
+            return _fail(stop.code)
+        return stop.code or 0
+
+
+def _fail(message: str) -> int:
+    print(f"pixgraph: error: {' '.join(message.split())}", file=sys.stderr)
+    return 2
+
+
+def _out_of_memory(error: BaseException) -> bool:
+    return isinstance(error, MemoryError) or "out of memory" in str(error) or "not enough memory" in str(error)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
