@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pixgraph.data.images import read_image, read_mask
+from pixgraph.data.images import image_size, read_image, read_mask
 from pixgraph.errors import DataError
 
 IGNORE = 255
@@ -54,7 +54,8 @@ class FewShotDataset(ABC):  # noqa: B024 - a subclass may replace the readers, n
         return len(self.samples)
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({self.name!r}, split={self.split!r}, pictures={len(self)}, classes={len(self.class_names)})"
+        counts = f"pictures={len(self)}, classes={len(self.class_names)}"
+        return f"{type(self).__name__}({self.name!r}, split={self.split!r}, {counts})"
 
     def read_image(self, index: int) -> np.ndarray:
         """The picture as uint8 RGB, shape (H, W, 3), EXIF orientation applied.
@@ -73,10 +74,33 @@ class FewShotDataset(ABC):  # noqa: B024 - a subclass may replace the readers, n
         Raises:
             DataError: There is no mask, or it is broken, of another size than the picture, or has unknown ids.
         """
+        return self.checked_size(index, read_mask(self.mask_path(index)))
+
+    def mask_path(self, index: int) -> Path:
+        """The mask's file.
+
+        Raises:
+            DataError: The sample has none.
+        """
         path = self.samples[index].mask
         if path is None:
             raise DataError(f"{self.name}: sample {self.samples[index].key!r} has no mask")
-        return read_mask(path)
+        return path
+
+    def checked_size(self, index: int, mask: np.ndarray) -> np.ndarray:
+        """The mask itself, shape (H, W), after a look at the picture's header.
+
+        Raises:
+            DataError: The picture has another size.
+        """
+        sample = self.samples[index]
+        expected = mask.shape if sample.image is None else image_size(sample.image)
+        if mask.shape != expected:
+            raise DataError(
+                f"{sample.mask}: got a mask of {mask.shape[1]} x {mask.shape[0]} pixels, expected {expected[1]} x "
+                f"{expected[0]} like {sample.image}; export the mask at the picture's size"
+            )
+        return mask
 
     def has_mask(self, index: int) -> bool:
         """Whether the picture is labelled."""

@@ -42,6 +42,8 @@ BROKEN = (
 
 def orientation(image: Image.Image) -> int:
     """EXIF orientation 1..8; 1 when the EXIF block is broken, which need not spoil the picture."""
+    if image.format == "PNG" and "exif" not in image.info:
+        return 1  # Pillow would decode the whole picture to look for a block behind it
     try:
         value = image.getexif().get(_ORIENTATION_TAG, 1)
     except BROKEN:
