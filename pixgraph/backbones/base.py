@@ -27,6 +27,8 @@ class Backbone(nn.Module):
 
     channels: tuple[int, ...] = ()
     strides: tuple[int, ...] = ()
+    mean: torch.Tensor
+    std: torch.Tensor
 
     def __init__(
         self,
@@ -59,7 +61,7 @@ class Backbone(nn.Module):
         """
         return [f.float() for f in self.extract((x - self.mean) / self.std)]
 
-    def train(self, mode: bool = True) -> Backbone:  # noqa: ARG002 - a frozen network has one mode
+    def train(self, mode: bool = True) -> Backbone:
         """Stays in evaluation mode: batch statistics must not drift under frozen weights."""
         return super().train(False)
 

@@ -1,4 +1,4 @@
-"""Files of weights: read without ever running code from them, and fitted into a network with errors that say what is wrong."""
+"""Files of weights: read without ever running code from them, and fitted into a network key by key."""
 
 from __future__ import annotations
 
