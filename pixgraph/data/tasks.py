@@ -1,0 +1,79 @@
+"""From an episode's indices to a few-shot task of pictures with feature maps and labels 0..N."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from pixgraph.data.base import IGNORE, FewShotDataset
+from pixgraph.data.episodes import Episode
+from pixgraph.data.images import resize_mask
+from pixgraph.data.picture import FewShotTask, Picture
+
+if TYPE_CHECKING:
+    from pixgraph.backbones.features import FeatureStore
+
+
+def load_task(
+    dataset: FewShotDataset,
+    episode: Episode,
+    store: FeatureStore,
+    variants: Sequence[FewShotDataset] = (),
+    seed: int = 0,
+) -> FewShotTask:
+    """The pictures of an episode with their features and, at the working size, their labels.
+
+    Args:
+        dataset: The data set that the episode's indices belong to.
+        episode: Who is support, query, unlabelled.
+        store: Gives the feature maps, from its cache where it can.
+        variants: Augmented versions of `dataset` with the same samples; each picture of the episode shows the original
+            or one of these with equal chance, drawn from ``default_rng([seed, episode.index, position])``.
+        seed: Seed of that draw.
+
+    Returns:
+        A task whose supports stand way by way. Queries carry their truth where the data set has it; unlabelled
+        pictures carry none.
+
+    Raises:
+        DataError: A picture or a mask is missing or broken.
+    """
+    versions = [dataset, *variants]
+
+    def picture(position: int, index: int, labelled: bool) -> Picture:
+        chosen = dataset
+        if variants:
+            chosen = versions[int(np.random.default_rng([seed, episode.index, position]).integers(len(versions)))]
+        loaded = store.picture(chosen, index)
+        if not labelled:
+            return loaded
+        label = resize_mask(truth(chosen, index, episode), (store.size, store.size))
+        return replace(loaded, label=torch.from_numpy(label.astype(np.int64)))
+
+    support = [i for way in episode.support for i in way]
+    first_query, first_unlabelled = len(support), len(support) + len(episode.query)
+    return FewShotTask(
+        n_way=len(episode.classes),
+        support=[picture(p, i, True) for p, i in enumerate(support)],
+        query=[picture(p, i, dataset.has_mask(i)) for p, i in enumerate(episode.query, first_query)],
+        unlabelled=[picture(p, i, False) for p, i in enumerate(episode.unlabelled, first_unlabelled)],
+    )
+
+
+def truth(dataset: FewShotDataset, index: int, episode: Episode) -> np.ndarray:
+    """The mask of a picture in the episode's labels, at the original size.
+
+    Returns:
+        uint8, shape (H, W): 1..N the episode's classes in their order, 255 unknown, 0 everything else.
+
+    Raises:
+        DataError: The mask is missing or broken.
+    """
+    table = np.zeros(256, np.uint8)
+    table[IGNORE] = IGNORE
+    table[list(episode.classes)] = np.arange(1, len(episode.classes) + 1)
+    return table[dataset.read_mask(index)]
