@@ -27,3 +27,7 @@ class RunError(PixgraphError):
 
 class DependencyError(PixgraphError):
     """An optional package or a device is asked for and is not there."""
+
+
+class NotFittedError(PixgraphError):
+    """A segmenter is asked for masks before it was shown any labelled picture."""

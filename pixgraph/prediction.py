@@ -1,0 +1,192 @@
+"""Prediction for whole folders: a bad picture is reported and skipped, and every file that appears is complete."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from pixgraph.data.images import read_image, write_palette_mask
+from pixgraph.data.layout import PICTURE_SUFFIXES, natural
+from pixgraph.errors import ConfigError, DataError
+from pixgraph.overlay import overlay
+from pixgraph.segmenter import FewShotSegmenter
+from pixgraph.training.atomic import write_atomic, write_json
+from pixgraph.training.distributed import World
+from pixgraph.version import __version__
+
+
+@dataclass
+class PictureResult:
+    """What became of one picture.
+
+    Attributes:
+        file: Path relative to the query folder.
+        mask: Path of its mask, relative to the output folder; empty when it failed.
+        size: Height and width in pixels.
+        classes: Class name to number of pixels, "background" included.
+        seconds: Time spent on it, reading and writing included.
+        error: Why it failed; empty when it did not.
+    """
+
+    file: str
+    mask: str = ""
+    size: tuple[int, int] = (0, 0)
+    classes: dict[str, int] = field(default_factory=dict)
+    seconds: float = 0.0
+    error: str = ""
+
+
+def predict_folder(
+    segmenter: FewShotSegmenter,
+    query: str | Path,
+    out: str | Path,
+    probabilities: bool = False,
+    overlays: bool = False,
+    world: World | None = None,
+    progress: bool = False,
+) -> list[PictureResult]:
+    """Segment every picture of a folder (or one picture).
+
+    Writes ``masks/NAME.png`` (palette PNG of class ids, at the picture's own size), on request
+    ``probabilities/NAME.npy`` (float16, (N+1, H, W), background first) and ``overlays/NAME.jpg``, and, in the end,
+    ``predictions.json``.
+
+    Args:
+        segmenter: Fitted.
+        query: Folder, searched with its subfolders, or a single picture.
+        out: Folder to write to; made when missing, files of the same names are replaced.
+        probabilities: Write the class probabilities.
+        overlays: Write pictures with the masks laid over them.
+        world: The processes that share the work; one without torchrun.
+        progress: Show a bar.
+
+    Returns:
+        One result a picture, in natural order of the names.
+
+    Raises:
+        DataError: The query holds no picture.
+        ConfigError: The output would replace the query's own pictures.
+        OSError: The disk is full or not writable; what was done until then is whole and listed.
+    """
+    from tqdm import tqdm
+
+    query, out, world = Path(query), Path(out), world or World()
+    root, files = query_files(query, out)
+    names = output_names([file.relative_to(root) for file in files])
+    jobs = list(zip(files, names, strict=True))
+    done: list[PictureResult] = []
+    folders = {"masks": True, "probabilities": probabilities, "overlays": overlays}
+    wanted = [out / name for name, write in folders.items() if write]
+    bar = tqdm(world.share(jobs), desc="segment", unit="picture", disable=not (progress and world.is_main))
+    try:
+        for file, name in bar:
+            done.append(_one(segmenter, file, root, name, wanted))
+    except (OSError, DataError):
+        # The disk is full, say: leave a list of what is there, when even that has a place.
+        with contextlib.suppress(OSError):
+            _write_list(segmenter, out, done)
+        raise
+    done = sorted((r for part in world.gather(done) for r in part), key=lambda r: natural(Path(r.file)))
+    if world.is_main:
+        _write_list(segmenter, out, done)
+    return done
+
+
+def query_files(query: Path, out: Path) -> tuple[Path, list[Path]]:
+    """The folder of the queries and its picture files, those below `out` left out.
+
+    Raises:
+        DataError: There is no such file or folder, or it holds no picture.
+        ConfigError: `out` would replace the pictures.
+    """
+    if query.is_file():
+        return query.parent, [query]
+    if not query.is_dir():
+        raise DataError(f"{query}: no such file or folder; expected a picture or a folder of pictures to segment")
+    if query.resolve() in {(out / name).resolve() for name in ("masks", "probabilities", "overlays")}:
+        raise ConfigError(f"--out {out}: its masks would replace the pictures of {query}; choose another folder")
+    found: list[Path] = []
+    for folder, below, names in os.walk(query):  # does not follow links, which may form a circle
+        below[:] = [b for b in below if not b.startswith(".") and (Path(folder) / b).resolve() != out.resolve()]
+        found += [Path(folder) / n for n in names if Path(n).suffix.lower() in PICTURE_SUFFIXES and n[0] != "."]
+    if not found:
+        raise DataError(
+            f"{query}: no picture in this folder; expected files that end in {', '.join(sorted(PICTURE_SUFFIXES))}"
+        )
+    return query, sorted(found, key=natural)
+
+
+def output_names(files: Sequence[Path]) -> list[str]:
+    """A name for the outputs of each file: its path without ending, or with it where two files differ only there.
+
+    Example:
+        >>> output_names([Path("a.jpg"), Path("b/c.png"), Path("b/c.jpg")])
+        ['a', 'b/c.png', 'b/c.jpg']
+    """
+    stems = [file.with_suffix("").as_posix().lower() for file in files]
+    return [
+        (file if stems.count(stem) > 1 else file.with_suffix("")).as_posix()
+        for file, stem in zip(files, stems, strict=True)
+    ]
+
+
+def _one(segmenter: FewShotSegmenter, file: Path, root: Path, name: str, folders: list[Path]) -> PictureResult:
+    """Segment one picture and write what is wanted; only a picture that cannot be read is forgiven."""
+    start = time.perf_counter()
+    result = PictureResult(file.relative_to(root).as_posix())
+    try:
+        rgb = read_image(file)
+    except DataError as error:
+        result.error = str(error)
+        return result
+    probabilities = segmenter.predict_proba([rgb])[0]
+    mask = segmenter.mask_of(probabilities)
+    for folder in folders:
+        target = folder / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if folder.name == "masks":
+            write_palette_mask(target.with_name(target.name + ".png"), mask)
+        elif folder.name == "probabilities":
+            write_atomic(target.with_name(target.name + ".npy"), _npy(probabilities))
+        else:
+            write_atomic(target.with_name(target.name + ".jpg"), _jpeg(overlay(rgb, mask)))
+    classes = {0: "background", **segmenter.class_names_}
+    result.mask = f"masks/{name}.png"
+    result.size = (mask.shape[0], mask.shape[1])
+    result.classes = {title: int((mask == c).sum()) for c, title in classes.items()}
+    result.seconds = round(time.perf_counter() - start, 4)
+    return result
+
+
+def _write_list(segmenter: FewShotSegmenter, out: Path, done: list[PictureResult]) -> None:
+    out.mkdir(parents=True, exist_ok=True)
+    pictures = [{k: v for k, v in asdict(r).items() if k in ("file", "error") or not r.error} for r in done]
+    content: dict[str, Any] = {
+        "pixgraph": __version__,
+        **segmenter.description(),
+        "classes": {str(c): name for c, name in segmenter.class_names_.items()},
+        "failed": sum(bool(r.error) for r in done),
+        "pictures": [{k: v for k, v in p.items() if k != "error" or v} for p in pictures],
+    }
+    write_json(out / "predictions.json", content)
+
+
+def _npy(values: np.ndarray) -> bytes:
+    buffer = io.BytesIO()
+    np.save(buffer, values.astype(np.float16))
+    return buffer.getvalue()
+
+
+def _jpeg(rgb: np.ndarray) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(rgb).save(buffer, format="JPEG", quality=92)
+    return buffer.getvalue()
