@@ -83,6 +83,9 @@ class GraphConfig:
         fg_fg_mode: Partner of a foreground-foreground edge.
         fg_bg: Random foreground-background edges a foreground node.
         intra_ratio: Share of the support edges that stay within a picture, in [0, 1].
+        bg_bg_intra: The same for background-background edges alone; none: `intra_ratio`.
+        fg_fg_intra: The same for foreground-foreground edges alone; none: `intra_ratio`.
+        fg_bg_intra: The same for foreground-background edges alone; none: `intra_ratio`.
         color: Colour difference in the edge feature.
         dilations: Distances, in nodes, of the 4-connected query lattice.
         query_support_random: Random support partners of a query node.
@@ -101,6 +104,9 @@ class GraphConfig:
     fg_fg_mode: Literal["random", "nearest"] = "nearest"
     fg_bg: int = 4
     intra_ratio: float = 0.5
+    bg_bg_intra: float | None = None
+    fg_fg_intra: float | None = None
+    fg_bg_intra: float | None = None
     color: Literal["mean_abs", "euclidean", "ciede2000"] = "mean_abs"
     dilations: list[int] = field(default_factory=lambda: [1, 2, 4])
     query_support_random: int = 4

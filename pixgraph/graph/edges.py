@@ -1,0 +1,108 @@
+"""Kinds of edges, and the three numbers that describe an edge."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from enum import IntEnum
+
+import torch
+
+from pixgraph.errors import ConfigError
+
+COLORS = ("mean_abs", "euclidean", "ciede2000")
+
+
+class EdgeKind(IntEnum):
+    """Why two nodes are joined."""
+
+    BG_BG = 0
+    FG_FG = 1
+    FG_BG = 2
+    LATTICE = 3
+    QUERY_SUPPORT_RANDOM = 4
+    QUERY_SUPPORT_KNN = 5
+    QUERY_QUERY_KNN = 6
+    UNLABELLED = 7
+
+
+def edge_features(
+    rgbxy: torch.Tensor, image: torch.Tensor, src: torch.Tensor, dst: torch.Tensor, color: str = "mean_abs"
+) -> torch.Tensor:
+    """The three numbers of each edge: colour difference, half the Manhattan distance, whether in the same picture.
+
+    All are symmetric in source and destination and lie in 0..1 (`"euclidean"` reaches sqrt(3), `"ciede2000"`, which is
+    divided by 100, slightly more than 1).
+
+    Args:
+        rgbxy: (V, 5) float32 nodes: R, G, B in 0..1, x and y in 0..1.
+        image: (V,) int64 index of each node's picture.
+        src: (E,) int64.
+        dst: (E,) int64.
+        color: ``"mean_abs"``, ``"euclidean"`` or ``"ciede2000"``.
+
+    Returns:
+        (E, 3) float32.
+
+    Raises:
+        ConfigError: `color` is unknown.
+    """
+    feature = torch.empty(len(src), 3, device=rgbxy.device)
+    start, end = rgbxy.index_select(0, src), rgbxy.index_select(0, dst)  # (E, 5)
+    feature[:, 0] = color_difference(start[:, :3], end[:, :3], color)
+    feature[:, 1] = (start[:, 3:] - end[:, 3:]).abs_().sum(dim=1).mul_(0.5)
+    feature[:, 2] = image.index_select(0, src) == image.index_select(0, dst)
+    return feature
+
+
+def lattice_features(
+    rgb: torch.Tensor, steps: tuple[float, float], dilations: Sequence[int], color: str
+) -> torch.Tensor:
+    """`edge_features` of `lattice_edges`, from differences of the shifted picture and without any gather.
+
+    Args:
+        rgb: (h, w, 3) float32 colours of the nodes.
+        steps: Distance of neighbouring nodes along y and x, in the units of the node feature.
+        dilations: Sorted, without repetitions.
+        color: As in `edge_features`.
+
+    Returns:
+        (E, 3) float32 in the order of `lattice_edges`.
+    """
+    height, width = rgb.shape[:2]
+    sizes = [(height * (width - d), (height - d) * width) for d in dilations]
+    feature = torch.ones(2 * sum(map(sum, sizes)), 3, device=rgb.device)
+    start = 0
+    for d, (across, along) in zip(dilations, sizes, strict=True):
+        pairs = ((rgb[:, :-d], rgb[:, d:], across, steps[1]), (rgb[:-d], rgb[d:], along, steps[0]))
+        for first, second, count, step in pairs:
+            both = feature[start : start + 2 * count].view(2, count, 3)
+            both[:, :, 0] = color_difference(first, second, color).reshape(-1)
+            both[:, :, 1] = 0.5 * d * step
+            start += 2 * count
+    return feature
+
+
+def color_difference(first: torch.Tensor, second: torch.Tensor, color: str = "mean_abs") -> torch.Tensor:
+    """Difference of colours: mean absolute, Euclidean, or CIEDE2000 / 100.
+
+    Args:
+        first: (..., 3) float32 RGB in 0..1.
+        second: The same shape.
+        color: ``"mean_abs"``, ``"euclidean"`` or ``"ciede2000"``.
+
+    Returns:
+        (...) float32.
+
+    Raises:
+        ConfigError: `color` is unknown.
+    """
+    if color == "mean_abs":
+        return (first - second).abs_().mean(dim=-1)
+    if color == "euclidean":
+        return (first - second).square_().sum(dim=-1).sqrt_()
+    if color == "ciede2000":
+        from skimage.color import deltaE_ciede2000, rgb2lab
+
+        delta = deltaE_ciede2000(rgb2lab(first.cpu().numpy()), rgb2lab(second.cpu().numpy())) / 100
+        return torch.from_numpy(delta).to(first)
+    raise ConfigError(f"color: got {color!r}, expected one of {', '.join(COLORS)}")
