@@ -1,0 +1,119 @@
+"""Frozen features and labels of a picture on one grid of cells: what the feature-level baselines work on."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+
+from pixgraph.data.base import IGNORE
+from pixgraph.data.picture import FewShotTask, Picture
+
+
+def cell_features(picture: Picture, stride: int = 8) -> torch.Tensor:
+    """All feature levels of a picture on one grid, each level normalised to unit length, then the whole.
+
+    Finer levels are averaged over the cell, coarser ones interpolated, so that the inner product of two cells is
+    the mean of their cosines over the levels.
+
+    Args:
+        picture: Feature maps (C_l, H_l, W_l).
+        stride: Side of a cell in pixels of the working size.
+
+    Returns:
+        (h, w, C) float32 with C the sum of the levels' channels, h = ceil(H / stride).
+    """
+    height, width = picture.rgb.shape[-2:]
+    grid = (-(-height // stride), -(-width // stride))
+    levels = []
+    for level in picture.features:
+        x = level.float()[None]
+        if x.shape[-2] > grid[0] or x.shape[-1] > grid[1]:
+            x = F.adaptive_avg_pool2d(x, grid)
+        elif x.shape[-2:] != grid:
+            x = F.interpolate(x, grid, mode="bilinear", align_corners=False)
+        x = x[0].flatten(1)  # (C_l, h*w)
+        levels.append(x * (x.square().sum(0).clamp_min(1e-12) * len(picture.features)).rsqrt())
+    return torch.cat(levels).T.contiguous().view(*grid, -1)
+
+
+def cell_labels(label: torch.Tensor, n_way: int, grid: tuple[int, int]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Share of each label in each cell, by area, ignoring unknown pixels.
+
+    Args:
+        label: (H, W) integers 0..N and 255.
+        n_way: Number of ways N.
+        grid: Cells (h, w).
+
+    Returns:
+        Shares (h*w, N+1) float32 that sum to one (all zero in a cell of unknown pixels), and the known part of each
+        cell's area (h*w,) float32 in 0..1.
+    """
+    known = label != IGNORE
+    one_hot = torch.stack([label == way for way in range(n_way + 1)] + [known]).float()[None]
+    pooled = F.adaptive_avg_pool2d(one_hot, grid)[0].flatten(1).T  # (h*w, N+2)
+    area = pooled[:, -1]
+    return pooled[:, :-1] / area.clamp_min(1e-12)[:, None], area
+
+
+class SupportCells(NamedTuple):
+    """Labelled cells of all supports of a task.
+
+    Attributes:
+        features: (S, C) float32 of unit length.
+        shares: (S, N+1) float32, share of each label in the cell.
+        area: (S,) float32 in (0, 1], known part of the cell.
+    """
+
+    features: torch.Tensor
+    shares: torch.Tensor
+    area: torch.Tensor
+
+
+def support_cells(task: FewShotTask, stride: int = 8, limit: int | None = None) -> SupportCells:
+    """Cells of all supports that hold at least one known pixel.
+
+    Args:
+        task: The supports' `label` must be there.
+        stride: Side of a cell in pixels of the working size.
+        limit: Most cells to keep: those with any foreground first, the rest at even steps over all pictures.
+
+    Raises:
+        ValueError: A support has no label.
+    """
+    parts = []
+    for picture in task.support:
+        if picture.label is None:
+            raise ValueError(f"support picture {picture.key!r} has no label: only queries and unlabelled may lack one")
+        features = cell_features(picture, stride)
+        shares, area = cell_labels(picture.label, task.n_way, (features.shape[0], features.shape[1]))
+        known = area > 0
+        parts.append((features.flatten(0, 1)[known], shares[known], area[known]))
+    features, shares, area = (torch.cat(column) for column in zip(*parts, strict=True))
+    if limit is not None and len(features) > limit:
+        chosen = _spread(shares[:, 0] < 1, limit)
+        features, shares, area = features[chosen], shares[chosen], area[chosen]
+    return SupportCells(features, shares, area)
+
+
+def _spread(foreground: torch.Tensor, limit: int) -> torch.Tensor:
+    """Indices of at most `limit` cells, foreground before background, each thinned at even steps; sorted.
+
+    The foreground may take three quarters of the places, so that some background always stays.
+    """
+    fg, bg = foreground.nonzero()[:, 0], (~foreground).nonzero()[:, 0]
+    room = limit - min(len(bg), limit // 4)
+    return torch.cat([_thin(fg, room), _thin(bg, limit - min(len(fg), room))]).sort().values
+
+
+def _thin(indices: torch.Tensor, limit: int) -> torch.Tensor:
+    """At most `limit` of `indices`, at even steps."""
+    if len(indices) <= limit:
+        return indices
+    return indices[torch.arange(limit, device=indices.device) * len(indices) // limit]
+
+
+def to_pixels(cells: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
+    """Bilinear map of cell probabilities (h, w, N+1) to (N+1, H, W) at the working size."""
+    return F.interpolate(cells.permute(2, 0, 1)[None], size, mode="bilinear", align_corners=False)[0]
