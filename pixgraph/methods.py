@@ -75,7 +75,7 @@ def open_method(
 
     store = FeatureStore(build_backbone(backbone), backbone.size, backbone.cache, device)
     if checkpoint is None:
-        return Method(_training_free(name, graph, seed), store)
+        return Method(training_free(name, graph, seed), store)
     from pixgraph.models.predictor import GraphPredictor
     from pixgraph.training.checkpoint import load_network
 
@@ -89,7 +89,8 @@ def open_method(
     return Method(GraphPredictor(trained.network, graph, seed), store, trained)
 
 
-def _training_free(name: str, graph: GraphConfig, seed: int) -> Predictor:
+def training_free(name: str, graph: GraphConfig, seed: int = 0) -> Predictor:
+    """A method of `METHODS` that needs no checkpoint."""
     from pixgraph.evaluation.baselines import trivial_baselines
 
     if name == "propagate":

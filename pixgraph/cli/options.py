@@ -93,7 +93,9 @@ def read_settings(path: str | Path, cls: type) -> dict[str, Any]:
     shared = {f.name for f in dataclasses.fields(Config)}
     own = {f.name: f for f in dataclasses.fields(cls)}
     sections = get_type_hints(cls)
-    for_training = {k: v for k, v in values.items() if k in shared and not _same_meaning(k, sections)}
+    for_training = {
+        k: v for k, v in values.items() if k in shared and not (cls is Config or _same_meaning(k, sections))
+    }
     taken = {k: v for k, v in values.items() if k not in for_training}
     try:
         check(build(Config, for_training))
@@ -139,7 +141,8 @@ def run_settings(run: Path, cls: type) -> dict[str, Any]:
 
 
 def _same_meaning(key: str, sections: Mapping[str, Any]) -> bool:
-    return sections.get(key) == get_type_hints(Config)[key]
+    """Whether the command's option is the setting of that name; `run` names a folder to write when training only."""
+    return key != "run" and sections.get(key) == get_type_hints(Config)[key]
 
 
 def _parser(cls: type, command: str) -> Any:
