@@ -97,7 +97,7 @@ def _box_with_objects(rng: np.random.Generator, mask: np.ndarray) -> _Box:
     total[[0, IGNORE]] = 0
     for _ in range(_TRIES):
         top, left, height, width = _random_box(rng, *mask.shape)
-        kept = np.bincount(mask[top : top + height, left : left + width].ravel(), minlength=256)
+        kept = np.bincount(mask[top : top + height, left : left + width].ravel(), minlength=len(total))
         kept[[0, IGNORE]] = 0
         if kept.sum() >= _KEEP * total.sum() and (kept >= _KEEP_CLASS * total).all():
             return top, left, height, width

@@ -122,7 +122,7 @@ class FewShotDataset(ABC):  # noqa: B024 - a subclass may replace the readers, n
         found: dict[int, dict[int, int]] = {c: {} for c in self.class_names}
         for index in range(len(self)):
             if self.has_mask(index):
-                counts = np.bincount(self.read_mask(index).ravel(), minlength=256)
+                counts = np.bincount(self.read_mask(index).ravel(), minlength=max(256, *self.class_names, 0) + 1)
                 for c in self.class_names:
                     if counts[c]:
                         found[c][index] = int(counts[c])

@@ -68,7 +68,7 @@ class ObjectCrops(FewShotDataset):
         mask = self.dataset.read_mask(crop.parent)
         pieces = _components(mask == crop.label)
         cut = _cut(mask, crop.box)
-        found = np.where(cut == IGNORE, np.uint8(IGNORE), np.uint8(0))
+        found = np.where(cut == IGNORE, cut, np.zeros_like(cut))
         found[_cut(pieces, crop.box) == crop.number] = crop.label
         return found
 

@@ -73,7 +73,8 @@ def truth(dataset: FewShotDataset, index: int, episode: Episode) -> np.ndarray:
     Raises:
         DataError: The mask is missing or broken.
     """
-    table = np.zeros(256, np.uint8)
-    table[IGNORE] = IGNORE
+    mask = dataset.read_mask(index)
+    table = np.zeros(np.iinfo(mask.dtype).max + 1, np.uint8)  # uint16 where there are more than 254 classes
     table[list(episode.classes)] = np.arange(1, len(episode.classes) + 1)
-    return table[dataset.read_mask(index)]
+    table[IGNORE] = IGNORE
+    return table[mask]
