@@ -51,21 +51,6 @@ def check_config(config: GraphConfig) -> None:
             raise ConfigError(f"graph.{name}: got {getattr(config, name)!r}, expected one of {', '.join(allowed)}")
 
 
-def grid_size(picture_rgb: torch.Tensor, stride: int) -> tuple[int, int]:
-    """Rows and columns of the nodes of a picture (3, H, W).
-
-    Raises:
-        ConfigError: The stride does not divide the picture's sides.
-    """
-    height, width = picture_rgb.shape[-2:]
-    if height % stride or width % stride:
-        raise ConfigError(
-            f"graph.stride: got {stride} for pictures of {height} x {width}, expected a divisor of both sides;"
-            " change graph.stride or backbone.size"
-        )
-    return height // stride, width // stride
-
-
 def estimate_bytes(support_nodes: int, cells: int, config: GraphConfig) -> int:
     """Memory that a task graph takes at most while it is built and used once, without the model's activations.
 

@@ -13,6 +13,7 @@ from pixgraph.config import GraphConfig
 from pixgraph.data.picture import Picture
 from pixgraph.errors import DataError
 from pixgraph.graph.backend import Graph, make_graph
+from pixgraph.graph.cells import check_finite
 from pixgraph.graph.checks import check_config
 from pixgraph.graph.edges import edge_features
 from pixgraph.graph.embedding import Embedding, EmbeddingSpace, stacked_embedding
@@ -140,8 +141,7 @@ def _pixels(picture: Picture, nodes: SampledNodes) -> torch.Tensor:
     place = np.stack([nodes.cols / max(width - 1, 1), nodes.rows / max(height - 1, 1)], axis=1).astype(np.float32)
     index = torch.from_numpy(nodes.rows * width + nodes.cols).to(picture.rgb.device)
     rgbxy = torch.cat([picture.rgb.reshape(3, -1)[:, index].T, torch.from_numpy(place).to(picture.rgb.device)], dim=1)
-    if not torch.isfinite(rgbxy).all():
-        raise DataError(f"picture {picture.key!r}: got NaN or infinite colours, expected RGB in 0..1")
+    check_finite(rgbxy[:, :3], picture.key)
     return rgbxy
 
 

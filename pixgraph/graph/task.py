@@ -2,45 +2,23 @@
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass
 
-import numpy as np
 import torch
-import torch.nn.functional as F
 
 from pixgraph.config import GraphConfig
 from pixgraph.data.base import IGNORE
 from pixgraph.data.picture import FewShotTask, Picture
 from pixgraph.errors import DataError
 from pixgraph.graph.backend import Graph, make_graph
-from pixgraph.graph.checks import check_memory, estimate_bytes, grid_size
-from pixgraph.graph.edges import EdgeKind, edge_features, lattice_features
+from pixgraph.graph.cells import Cells, grid_size, picture_cells
+from pixgraph.graph.checks import check_memory, estimate_bytes
+from pixgraph.graph.edges import edge_features
 from pixgraph.graph.embedding import Embedding
-from pixgraph.graph.lattice import check_dilations, lattice_edges
-from pixgraph.graph.neighbours import nearest_neighbours
-from pixgraph.graph.partners import draw_distinct, skip
+from pixgraph.graph.lattice import check_dilations
+from pixgraph.graph.query_edges import EdgeBlock, lattice_block, query_block, support_block
 from pixgraph.graph.support import QUERY, SUPPORT, UNLABELLED, SupportPart, support_part
-
-
-@dataclass(frozen=True)
-class Cells:
-    """The grid of nodes of one picture without a label.
-
-    Attributes:
-        rgbxy: (n, 5) float32, row by row.
-        height: Rows.
-        width: Columns.
-        first: Id of its first node in the task graph.
-        vectors: (n, d) float32 in the support's embedding space; `None` if not needed.
-    """
-
-    rgbxy: torch.Tensor
-    height: int
-    width: int
-    first: int
-    vectors: torch.Tensor | None
+from pixgraph.graph.unlabelled import unlabelled_block
 
 
 def task_graph(task: FewShotTask, config: GraphConfig, seed: int = 0, embedding: Embedding | None = None) -> Graph:
@@ -48,6 +26,10 @@ def task_graph(task: FewShotTask, config: GraphConfig, seed: int = 0, embedding:
 
     Nodes: support nodes (picture by picture, row-major in each), then the cells of the queries, row by row, then those
     of the unlabelled pictures, which have the same edges as queries. The label of a query is never read.
+
+    Edges point to the node that receives the message: support and lattice edges exist in both directions, the edges
+    between support and query, and between unlabelled picture and query, in both if `config.both_ways`, otherwise only
+    towards the query (or unlabelled) node.
 
     Args:
         task: Supports, queries and unlabelled pictures; queries and unlabelled ones of any size that `stride` divides.
@@ -68,116 +50,66 @@ def task_graph(task: FewShotTask, config: GraphConfig, seed: int = 0, embedding:
 
 
 def attach_queries(part: SupportPart, queries: Sequence[Picture], unlabelled: Sequence[Picture] = ()) -> Graph:
-    """`task_graph` from a support part that already exists.
+    """`task_graph` from a support part that already exists; same result, same errors.
 
-    A query's edges depend on the supports, the seed and the query alone, not on the other queries.
+    A query's edges depend on the supports, the seed, the unlabelled pictures and the query alone, not on the other
+    queries, so that queries may be attached one at a time.
     """
     if not queries:
         raise DataError("task graph: got no query picture, expected at least one")
-    config, pictures = part.config, [*queries, *unlabelled]
+    cells = _all_cells(part, [*queries, *unlabelled])
+    blocks = [EdgeBlock(part.src, part.dst, part.kind, part.feature)]
+    for i, c in enumerate(cells):
+        blocks += [lattice_block(c, part.config), support_block(part, c)]
+        if i < len(queries):
+            further = unlabelled_block(c, cells[len(queries) :], part.config)
+            blocks += [query_block(c, part.config), *([] if further is None else [further])]
+    return _assemble(_node_data(part, cells, len(queries)), blocks, part.config)
+
+
+def _all_cells(part: SupportPart, pictures: Sequence[Picture]) -> list[Cells]:
+    """The nodes of all pictures but the supports, after a look at whether the graph will fit."""
+    config = part.config
     grids = [grid_size(p.rgb, config.stride) for p in pictures]
     for height, width in grids:
         check_dilations(height, width, config.dilations)
     counts = [height * width for height, width in grids]
     check_memory(estimate_bytes(len(part.label), sum(counts), config), part.rgbxy.device)
-    firsts = np.cumsum([len(part.label), *counts])
-    cells = [_cells(part, p, grid, int(first)) for p, grid, first in zip(pictures, grids, firsts[:-1], strict=True)]
-    edges = [_Edges(part.src, part.dst, part.kind, part.feature)]
-    for picture, c in zip(pictures, cells, strict=True):
-        edges += [_lattice(c, config), _to_support(part, picture, c)]
-    total, device = int(firsts[-1]), part.rgbxy.device
-    ndata = {
+    searched = max(config.query_support_knn, config.query_query_knn, config.unlabelled_knn) > 0
+    first, cells = len(part.label), []
+    for picture, count in zip(pictures, counts, strict=True):
+        cells.append(picture_cells(picture, config.stride, first, part.space if searched else None))
+        first += count
+    return cells
+
+
+def _node_data(part: SupportPart, cells: Sequence[Cells], num_queries: int) -> dict[str, torch.Tensor]:
+    """The data of all nodes; everything but a support node has the label 255."""
+    device, pictures = part.rgbxy.device, len(part.shortfall)
+    ends = [cells[num_queries - 1].first + len(cells[num_queries - 1]), cells[-1].first + len(cells[-1])]
+    label = torch.full((ends[1],), IGNORE, device=device)
+    label[: len(part.label)] = part.label
+    role = torch.full((ends[1],), UNLABELLED, dtype=torch.uint8, device=device)
+    role[: ends[0]] = QUERY
+    role[: len(part.label)] = SUPPORT
+    image = [part.image, *(torch.full((len(c),), pictures + i, device=device) for i, c in enumerate(cells))]
+    return {
         "rgbxy": torch.cat([part.rgbxy, *(c.rgbxy for c in cells)]),
-        "image": torch.cat([part.image, _repeat(len(part.shortfall) + np.arange(len(cells)), counts, device)]),
-        "role": torch.empty(total, dtype=torch.uint8, device=device),
-        "label": torch.full((total,), IGNORE, device=device),
+        "image": torch.cat(image),
+        "role": role,
+        "label": label,
     }
-    ndata["label"][: len(part.label)] = part.label
-    ndata["role"][: firsts[0]] = SUPPORT
-    ndata["role"][firsts[0] : firsts[len(queries)]] = QUERY
-    ndata["role"][firsts[len(queries)] :] = UNLABELLED
-    return _assemble(ndata, edges, config)
 
 
-@dataclass(frozen=True)
-class _Edges:
-    """Edges of some kinds; features that are not there yet are `None`."""
-
-    src: torch.Tensor
-    dst: torch.Tensor
-    kind: torch.Tensor
-    feature: torch.Tensor | None = None
-
-
-def _repeat(values: np.ndarray, counts: list[int], device: torch.device) -> torch.Tensor:
-    return torch.from_numpy(np.repeat(values, counts)).to(device)
-
-
-def _cells(part: SupportPart, picture: Picture, grid: tuple[int, int], first: int) -> Cells:
-    """The nodes of a picture, with vectors where neighbours will be searched."""
-    height, width = grid
-    stride = part.config.stride
-    rgb = picture.rgb if stride == 1 else F.avg_pool2d(picture.rgb, stride)
-    rgbxy = torch.empty(height * width, 5, device=rgb.device)
-    rgbxy[:, :3] = rgb.reshape(3, -1).T
-    if not torch.isfinite(rgbxy[:, :3]).all():
-        raise DataError(f"picture {picture.key!r}: got NaN or infinite colours, expected RGB in 0..1")
-    rgbxy[:, 3] = _centres(width, stride, rgb.device).repeat(height)
-    rgbxy[:, 4] = _centres(height, stride, rgb.device).repeat_interleave(width)
-    config = part.config
-    needed = max(config.query_support_knn, config.query_query_knn, config.unlabelled_knn) > 0
-    vectors = part.space.grid(picture, height, width, rgbxy[:, 3:]) if needed and part.space is not None else None
-    return Cells(rgbxy, height, width, first, vectors)
-
-
-def _centres(count: int, stride: int, device: torch.device) -> torch.Tensor:
-    """Cell centres along a side, in pixels divided by (side - 1)."""
-    pixel = torch.arange(count, device=device, dtype=torch.float32) * stride + (stride - 1) / 2
-    return pixel / max(count * stride - 1, 1)
-
-
-def _lattice(cells: Cells, config: GraphConfig) -> _Edges:
-    """The lattice of one picture."""
-    dilations = check_dilations(cells.height, cells.width, config.dilations)
-    src, dst = (x.to(cells.rgbxy.device) + cells.first for x in lattice_edges(cells.height, cells.width, dilations))
-    rgb = cells.rgbxy[:, :3].reshape(cells.height, cells.width, 3)
-    # Neighbouring centres are one stride apart: stride / (side - 1).
-    steps = tuple(config.stride / max(side * config.stride - 1, 1) for side in (cells.height, cells.width))
-    kind = torch.full_like(src, EdgeKind.LATTICE, dtype=torch.uint8)
-    return _Edges(src, dst, kind, lattice_features(rgb, (steps[0], steps[1]), dilations, config.color))
-
-
-def _to_support(part: SupportPart, picture: Picture, cells: Cells) -> _Edges:
-    """Nearest and random support partners of each node, all distinct."""
-    config, n, size = part.config, len(cells.rgbxy), len(part.order)
-    nearest = np.empty((n, 0), dtype=np.int64)
-    if part.space is not None and cells.vectors is not None and config.query_support_knn:
-        nearest, _ = nearest_neighbours(
-            part.space.vectors, config.query_support_knn, queries=cells.vectors, exclude_self=False, metric="cosine"
-        )
-        nearest = np.asarray(nearest)
-    # The picture's own stream of random numbers, so that other queries have no influence.
-    rng = np.random.default_rng([part.seed, zlib.crc32(picture.key.encode()), 1])
-    left = size - nearest.shape[1]
-    drawn = skip(draw_distinct(rng, left, min(config.query_support_random, left), n), nearest)
-    src = part.order[np.concatenate([nearest, drawn], axis=1)]  # (n, k + r)
-    kind = np.empty(src.shape, dtype=np.uint8)
-    kind[:, : nearest.shape[1]] = EdgeKind.QUERY_SUPPORT_KNN
-    kind[:, nearest.shape[1] :] = EdgeKind.QUERY_SUPPORT_RANDOM
-    dst = np.repeat(np.arange(cells.first, cells.first + n), src.shape[1])
-    start, end, kinds = (torch.from_numpy(x.reshape(-1)).to(cells.rgbxy.device) for x in (src, dst, kind))
-    return _Edges(start, end, kinds)
-
-
-def _assemble(ndata: dict[str, torch.Tensor], edges: list[_Edges], config: GraphConfig) -> Graph:
+def _assemble(ndata: dict[str, torch.Tensor], blocks: Sequence[EdgeBlock], config: GraphConfig) -> Graph:
     """Join the edges, compute the features that are missing, and add the way back where it is wanted."""
-    blocks: list[tuple[torch.Tensor, ...]] = []
-    for e in edges:
-        feature = e.feature
+    parts: list[tuple[torch.Tensor, ...]] = []
+    for b in blocks:
+        feature = b.feature
         if feature is None:
-            feature = edge_features(ndata["rgbxy"], ndata["image"], e.src, e.dst, config.color)
-            if config.both_ways:
-                blocks.append((e.dst, e.src, e.kind, feature))
-        blocks.append((e.src, e.dst, e.kind, feature))
-    src, dst, kind, feature = (torch.cat(parts) for parts in zip(*blocks, strict=True))
+            feature = edge_features(ndata["rgbxy"], ndata["image"], b.src, b.dst, config.color)
+        parts.append((b.src, b.dst, b.kind, feature))
+        if b.one_way and config.both_ways:
+            parts.append((b.dst, b.src, b.kind, feature))
+    src, dst, kind, feature = (torch.cat(tensors) for tensors in zip(*parts, strict=True))
     return make_graph(src, dst, len(ndata["label"]), ndata, {"feature": feature, "kind": kind})

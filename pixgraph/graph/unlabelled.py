@@ -1,0 +1,32 @@
+"""Edges from the nodes of unlabelled pictures to those of a query."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from pixgraph.config import GraphConfig
+from pixgraph.graph.cells import Cells
+from pixgraph.graph.edges import EdgeKind
+from pixgraph.graph.neighbours import nearest_neighbours
+from pixgraph.graph.query_edges import EdgeBlock
+
+
+def unlabelled_block(query: Cells, unlabelled: Sequence[Cells], config: GraphConfig) -> EdgeBlock | None:
+    """From the nearest nodes, by cosine, of all unlabelled pictures together; `None` if there is none to find.
+
+    An unlabelled picture has the lattice and the support edges of a query, so what reaches a query through these edges
+    is what the supports say about pixels that look like its own. The search is over all pairs of nodes: at stride 1
+    with several pictures expect seconds to minutes.
+    """
+    vectors = [c.vectors for c in unlabelled if c.vectors is not None]
+    if not config.unlabelled_knn or not vectors or query.vectors is None:
+        return None
+    ids = np.concatenate([np.arange(c.first, c.first + len(c)) for c in unlabelled])
+    found = nearest_neighbours(
+        torch.cat(vectors), config.unlabelled_knn, queries=query.vectors, exclude_self=False, metric="cosine"
+    )[0].numpy(force=True)  # (n, k)
+    dst = np.broadcast_to(np.arange(query.first, query.first + len(query))[:, None], found.shape)
+    return EdgeBlock.of(ids[found], dst, EdgeKind.UNLABELLED, query.rgbxy.device, one_way=True)
