@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pixgraph.backbones.base import Backbone
+from pixgraph.backbones.filters import FilterBank
 from pixgraph.config import BackboneConfig
 from pixgraph.errors import ConfigError
 
@@ -20,6 +21,13 @@ def build_backbone(config: BackboneConfig) -> Backbone:
     """
     from pixgraph.backbones.cnn import LEVELS, TorchvisionBackbone
 
+    if config.name == "filters":
+        if config.weights is not None:
+            raise ConfigError(
+                f"backbone.weights {config.weights!r}: the filters have no weights; drop it, or set --backbone.name to "
+                "the network it belongs to"
+            )
+        return FilterBank()
     if config.name in LEVELS:
         return TorchvisionBackbone(config.name, config.weights)
     options = ", ".join(["filters", *sorted(LEVELS)])
