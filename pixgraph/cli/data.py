@@ -28,7 +28,7 @@ class CheckOptions:
     Attributes:
         name: Data set: one of `pixgraph data list`.
         root: Its folder; may also be given first, without `--root`.
-        split: Which split.
+        split: Which split; everything of a folder, the training split of other data sets when not given.
         fold: Fold of PASCAL-5i and COCO-20i.
         convention: Fold convention of COCO-20i.
         parts: Part classes instead of whole objects.
@@ -38,7 +38,7 @@ class CheckOptions:
 
     name: str = "folder"
     root: str | None = None
-    split: Literal["train", "val", "test"] = "train"
+    split: Literal["train", "val", "test", "all"] | None = None
     fold: int = 0
     convention: Literal["interleaved", "contiguous"] = "interleaved"
     parts: bool = False
@@ -53,7 +53,7 @@ class ShowOptions(CheckOptions):
     Attributes:
         name: Data set: one of `pixgraph data list`.
         root: Its folder; may also be given first, without `--root`.
-        split: Which split.
+        split: Which split; everything of a folder, the training split of other data sets when not given.
         fold: Fold of PASCAL-5i and COCO-20i.
         convention: Fold convention of COCO-20i.
         parts: Part classes instead of whole objects.
@@ -162,4 +162,4 @@ def _open(options: CheckOptions) -> FewShotDataset:
     source = SourceConfig(
         options.name, options.root, options.fold, options.convention, options.parts, options.crops, options.exclude
     )
-    return open_dataset(source, options.split)
+    return open_dataset(source, options.split or ("all" if options.name == "folder" else "train"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import dataclasses
 import difflib
 import re
@@ -47,7 +48,7 @@ def parse(
     parser = _parser(cls, command)
     for name, arguments in (more or {}).items():
         parser.add_argument(name, **arguments)
-    files, print_config, rest = _split(argv)
+    files, print_config, rest = _split(_with_true(cls, argv))
     settings = dict(base or {})
     for path in files:
         merge(settings, read_settings(path, cls))
@@ -167,6 +168,17 @@ def _split(argv: Sequence[str]) -> tuple[list[str], bool, list[str]]:
     except argparse.ArgumentError as error:
         raise ConfigError("--config: expected the path of a YAML file after it") from error
     return known.config, known.print_config, rest
+
+
+def _with_true(cls: type, argv: Sequence[str]) -> list[str]:
+    """A switch that stands alone, as in ``--overlay --out x``, gets its value."""
+    arguments = []
+    for word, following in zip(argv, [*argv[1:], "--"], strict=True):
+        with contextlib.suppress(KeyError, TypeError):  # not the name of a setting
+            if word.startswith("--") and following.startswith("--") and legal(cls, word[2:]) == "true or false":
+                word += "=true"
+        arguments.append(word)
+    return arguments
 
 
 def _explain(cls: type, parser: Any, message: str) -> str:

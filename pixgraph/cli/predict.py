@@ -91,10 +91,11 @@ def parse_predict(argv: Sequence[str]) -> PredictOptions:
 
 def fitted(options: PredictOptions) -> FewShotSegmenter:
     """A segmenter that has seen the support folder."""
+    from pixgraph.data.folder import FolderDataset
     from pixgraph.segmenter import FewShotSegmenter
-    from pixgraph.support_folder import read_support
 
-    support = read_support(Path(options.support))
+    support = FolderDataset(options.support, "all")
+    labelled = [index for index in range(len(support)) if support.has_mask(index)]
     method = options.method or ("graph" if options.checkpoint else "propagate")
     segmenter = FewShotSegmenter(
         method,
@@ -104,4 +105,5 @@ def fitted(options: PredictOptions) -> FewShotSegmenter:
         device=options.device,
         seed=options.seed,
     )
-    return segmenter.fit(support.images, support.masks, support.class_names)
+    images, masks = map(support.read_image, labelled), map(support.read_mask, labelled)
+    return segmenter.fit(images, masks, support.class_names)

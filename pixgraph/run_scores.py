@@ -1,0 +1,153 @@
+"""Scoring a trained run or a training-free method, and keeping the scores in a run's folder."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from pixgraph.config import BackboneConfig, Config, GraphConfig, SourceConfig
+from pixgraph.errors import RunError
+
+if TYPE_CHECKING:
+    from pixgraph.evaluation.result import Evaluation
+    from pixgraph.models.predictor import Predictor
+    from pixgraph.training.run import RunFolder
+
+
+@dataclass
+class EvaluateOptions:
+    """Score a trained run, or a training-free method, on the episodes of a protocol, beside the trivial baselines.
+
+    Attributes:
+        run: Folder of the trained run to score; its settings are the defaults, its summary and report get the scores.
+        method: Training-free method to score: propagate, prototype, knn, linear or all-background.
+        name: Folder, below `runs`, for the scores of a method; made from data set, method and time when not given.
+        data: Source of the classes.
+        backbone: The frozen CNN.
+        graph: Construction of the graph.
+        protocol: Episodes and scoring rule: pixgraph-v1, hsnet-1000@400, pfenet-5000@orig-padded or panet-5x1000.
+        split: Split whose classes are scored; "all" for a folder without splits.
+        n_way: Foreground classes in an episode, N.
+        k_shot: Labelled pictures of each class, K.
+        episodes: Episodes a seed; the protocol's own number when not given.
+        seeds: Number of seeds; the protocol's own when not given.
+        baselines: Also score the trivial baselines.
+        report: Also write the HTML report.
+        seed: Seed of the node sampling.
+        device: "auto", "cpu", "cuda", "cuda:1" or "mps".
+        runs: Folder that holds the run folders.
+    """
+
+    run: str | None = None
+    method: str | None = None
+    name: str | None = None
+    data: SourceConfig = field(default_factory=SourceConfig)
+    backbone: BackboneConfig = field(default_factory=BackboneConfig)
+    graph: GraphConfig = field(default_factory=GraphConfig)
+    protocol: str = "pixgraph-v1"
+    split: Literal["train", "val", "test", "all"] = "test"
+    n_way: int = 1
+    k_shot: int = 1
+    episodes: int | None = None
+    seeds: int | None = None
+    baselines: bool = True
+    report: bool = True
+    seed: int = 0
+    device: str = "auto"
+    runs: str = "runs"
+
+
+def score(options: EvaluateOptions) -> Evaluation:
+    """Run the method, the training-free graph beside a trained one, and the baselines."""
+    from pixgraph.data.catalog import open_dataset
+    from pixgraph.data.protocols import get_protocol
+    from pixgraph.evaluation.evaluate import evaluate
+    from pixgraph.methods import open_method, training_free
+    from pixgraph.training.device import resolve_device
+    from pixgraph.training.distributed import local_rank
+
+    protocol = get_protocol(options.protocol)
+    device = resolve_device(options.device, local_rank())
+    name = options.method or "graph"
+    dataset = open_dataset(options.data, options.split)
+    method = open_method(name, options.backbone, options.graph, options.run, device, options.seed)
+    predictors: dict[str, Predictor] = {name: method.predictor}
+    if name == "graph" and options.baselines:
+        predictors["propagate"] = training_free("propagate", options.graph, options.seed)
+    return evaluate(
+        predictors,
+        dataset,
+        method.store,
+        protocol,
+        options.n_way,
+        options.k_shot,
+        seeds=None if options.seeds is None else range(options.seeds),
+        episodes=options.episodes,
+        baselines=options.baselines,
+    )
+
+
+def keep(options: EvaluateOptions, evaluation: Evaluation) -> Path:
+    """Write the scores into the folder of the run, or a new one, and the report; the folder."""
+    from pixgraph.config_check import build
+    from pixgraph.training.ledger import record_run
+    from pixgraph.training.records import read_config
+    from pixgraph.training.run import RunFolder
+
+    if options.run:
+        path = Path(options.run)
+        config = build(Config, {**read_config(path), "runs": str(path.parent), "run": path.name})
+        folder = RunFolder.open(config)
+    else:
+        folder = RunFolder.create(_as_config(options))
+    label = f"{options.split}-{options.n_way}way-{options.k_shot}shot-{options.protocol}"
+    with folder:
+        keep_scores(folder, label, evaluation)
+        if not options.run:
+            record_run(folder.path.parent, folder.path.name, {"method": options.method, "state": "evaluated"})
+    if options.report:
+        from pixgraph.report.page import write_report
+
+        write_report(folder.path)
+    return folder.path
+
+
+def _as_config(options: EvaluateOptions) -> Config:
+    """What a run of a training-free method is made of, in the terms of a training."""
+    config = Config(data=options.data, backbone=options.backbone, graph=options.graph, seed=options.seed)
+    config.episodes.n_way, config.episodes.k_shot = options.n_way, options.k_shot
+    config.device, config.runs = options.device, options.runs
+    config.run = options.name or f"{options.data.name}-{options.method}-{time.strftime('%Y%m%d-%H%M%S')}"
+    return config
+
+
+def keep_scores(folder: RunFolder, label: str, evaluation: Evaluation) -> None:
+    """Write ``evaluations/LABEL.json``, and the same as ``evaluation`` into summary.json, where the report reads it.
+
+    The ledger gets the mIoU of the main method as ``test_miou`` when the split is "test".
+
+    Args:
+        folder: The run.
+        label: What was scored, e.g. ``"test-1way-5shot-pixgraph-v1"``.
+        evaluation: The scores.
+
+    Raises:
+        RunError: The folder cannot be written.
+    """
+    from pixgraph.training.atomic import write_json
+    from pixgraph.training.ledger import record_run
+    from pixgraph.training.records import plain
+
+    found: dict[str, Any] = plain(evaluation.to_dict())
+    target = folder.path / "evaluations"
+    try:
+        target.mkdir(exist_ok=True)
+        write_json(target / f"{label}.json", found)
+    except OSError as error:
+        raise RunError(f"cannot write {target}: {error.strerror or error}; free space or change permissions") from error
+    folder.summarise({"evaluation": found})
+    miou = found["methods"][found["main"]]["miou"]
+    if found["split"] == "test" and miou is not None:
+        record_run(folder.path.parent, folder.path.name, {"test_miou": f"{miou:.4f}", "test": label})
