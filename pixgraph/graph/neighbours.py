@@ -25,8 +25,8 @@ Metric = Literal["l2", "cosine"]
 TREE_DIMENSIONS = 8
 """Up to this many dimensions a k-d tree beats an exhaustive search (50 times for RGBxy)."""
 
-CHUNK = 2**22
-"""Numbers held at a time in exhaustive searches and rankings."""
+CHUNK = 2**19
+"""Numbers held at a time in exhaustive searches and rankings: few enough to stay in a processor's cache."""
 
 
 @lru_cache(maxsize=1)
@@ -113,11 +113,14 @@ def _prepared(p: Tensor, q: Tensor, metric: Metric) -> tuple[Tensor, Tensor, flo
         unit = [torch.nn.functional.normalize(x / x.abs().amax(1, keepdim=True).clamp_min(1e-30)) for x in (p, q)]
         return unit[0].float(), unit[1].float(), 1.0
     # The expansion |a|^2 + |b|^2 - 2 a.b loses all digits far from the origin, and squares overflow: centre and scale.
-    centre = p.double().mean(0)
-    p, q = p.double() - centre, q.double() - centre
+    centre = p.mean(0)
+    same = q is p
+    p = p - centre
+    q = p if same else q - centre
     largest = float(torch.maximum(p.abs().max(), q.abs().max()))
     scale = 2.0 ** np.frexp(largest)[1] if largest > 0 else 1.0  # a power of two: exact
-    return (p / scale).float(), (q / scale).float(), float(scale)
+    p = (p / scale).float()
+    return p, p if same else (q / scale).float(), float(scale)
 
 
 def _search(p: Tensor, q: Tensor, k: int, skip_self: bool, metric: Metric) -> tuple[Tensor, Tensor]:
@@ -126,7 +129,7 @@ def _search(p: Tensor, q: Tensor, k: int, skip_self: bool, metric: Metric) -> tu
     propose = _proposer(p, metric)
     index, distance = p.new_empty((m, k), dtype=torch.int64), p.new_empty((m, k))
     rows = torch.arange(m, device=p.device)
-    count = k + skip_self + 2
+    count = k + skip_self + 1
     while len(rows):
         own = rows if skip_self else None
         if count >= min(n, 4 * k + 64):
@@ -135,13 +138,13 @@ def _search(p: Tensor, q: Tensor, k: int, skip_self: bool, metric: Metric) -> tu
             break
         candidates, reach = propose(q[rows], count)
         index[rows], distance[rows] = _ranked(p, q[rows], candidates, k, own, metric)
-        rows = rows[reach <= distance[rows, -1] * (1 + 1e-5) + 4e-6]
+        rows = rows[reach <= distance[rows, -1] * (1 + 1e-5)]
         count = 2 * count + 8
     return index, distance
 
 
 def _proposer(p: Tensor, metric: Metric) -> Callable[[Tensor, int], tuple[Tensor, Tensor]]:
-    """A function (queries, count) -> candidates (m, count) and the approximate distance (m,) of the last of them."""
+    """A function (queries, count) -> candidates (m, count) and a distance (m,) below which none is missing."""
     if p.device.type != "cpu":
         return lambda q, count: _propose_torch(p, q, count, metric)
     if metric == "l2" and p.shape[1] <= TREE_DIMENSIONS:
@@ -149,27 +152,31 @@ def _proposer(p: Tensor, metric: Metric) -> Callable[[Tensor, int], tuple[Tensor
     faiss = load_faiss()
     if faiss is None:
         return lambda q, count: _propose_torch(p, q, count, metric)
-    flat = faiss.IndexFlatIP if metric == "cosine" else faiss.IndexFlatL2
-    flat_index = flat(p.shape[1])
-    flat_index.add(np.ascontiguousarray(p.numpy()))
+    flat = (faiss.IndexFlatIP if metric == "cosine" else faiss.IndexFlatL2)(p.shape[1])
+    flat.add(np.ascontiguousarray(p.numpy()))
 
     def propose(q: Tensor, count: int) -> tuple[Tensor, Tensor]:
         faiss.omp_set_num_threads(torch.get_num_threads())
-        score, candidates = flat_index.search(np.ascontiguousarray(q.numpy()), count)
+        score, candidates = flat.search(np.ascontiguousarray(q.numpy()), count)
         last = torch.from_numpy(score[:, -1])
-        return torch.from_numpy(candidates), 1 - last if metric == "cosine" else last
+        return torch.from_numpy(candidates), (1 - last if metric == "cosine" else last) - _rounding(p, q)
 
     return propose
+
+
+def _rounding(p: Tensor, q: Tensor) -> Tensor:
+    """How far off a squared distance or a cosine by matrix product may be, (m,)."""
+    return 1e-6 * (q.square().sum(1) + p.square().sum(1).max())
 
 
 def _tree_proposer(p: Tensor) -> Callable[[Tensor, int], tuple[Tensor, Tensor]]:
     from scipy.spatial import cKDTree  # 0.2 s to import
 
-    tree = cKDTree(p.double().numpy(), balanced_tree=False, compact_nodes=False)
+    tree = cKDTree(p.double().numpy())
 
     def propose(q: Tensor, count: int) -> tuple[Tensor, Tensor]:
         distance, candidates = tree.query(q.double().numpy(), k=count, workers=torch.get_num_threads())
-        return torch.from_numpy(candidates.astype(np.int64)), torch.from_numpy(distance[:, -1] ** 2).float()
+        return torch.from_numpy(candidates), torch.from_numpy(distance[:, -1] ** 2).float()
 
     return propose
 
@@ -177,10 +184,10 @@ def _tree_proposer(p: Tensor) -> Callable[[Tensor, int], tuple[Tensor, Tensor]]:
 def _propose_torch(p: Tensor, q: Tensor, count: int, metric: Metric) -> tuple[Tensor, Tensor]:
     candidates, reach = [], []
     for part in q.split(max(1, CHUNK // len(p))):
-        far = -(part @ p.T) if metric == "cosine" else torch.cdist(part, p).square_()
+        far = 1 - part @ p.T if metric == "cosine" else torch.cdist(part, p).square_()
         top = far.topk(count, dim=1, largest=False)
         candidates.append(top.indices)
-        reach.append(top.values[:, -1] + (metric == "cosine"))
+        reach.append(top.values[:, -1] - _rounding(p, part))
     return torch.cat(candidates), torch.cat(reach)
 
 
