@@ -10,8 +10,8 @@ called void, ignore or unlabelled is read as 255; where index 0 is no background
 In both, a picture without a mask is unlabelled, and a mask without a picture is an error.
 
 **Splits**. ``splits/train.txt``, ``val.txt`` and ``test.txt`` each list class names (few-shot training: the classes of
-the lists must differ) or pictures, by name or as ``folder/name``. Without lists, subfolders ``images/train`` etc. of the
-second layout are the splits; without those, of five classes in alphabetical order three are for training, one for
+the lists must differ) or pictures, by name or as ``folder/name``. Without lists, subfolders ``images/train`` etc. of
+the second layout are the splits; without those, of five classes in alphabetical order three are for training, one for
 validation, one for testing, and fewer than five classes are shown in every split. The split ``all`` shows everything.
 """
 
