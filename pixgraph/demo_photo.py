@@ -74,7 +74,7 @@ def marked_photo() -> tuple[np.ndarray, np.ndarray]:
         row, column, radius = COINS[position]
         marks[_disc(marks.shape, row, column, radius - 3)] = 1
     for row, column in GAPS:
-        marks[_disc(marks.shape, row, column, 7)] = 0
+        marks[_disc(marks.shape, row, column, 5)] = 0
     return rgb, marks
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -83,10 +84,20 @@ def score(options: EvaluateOptions) -> Evaluation:
         protocol,
         options.n_way,
         options.k_shot,
-        seeds=None if options.seeds is None else range(options.seeds),
+        seeds=None if options.seeds is None else first_seeds(protocol.seeds, options.seeds),
         episodes=options.episodes,
         baselines=options.baselines,
     )
+
+
+def first_seeds(seeds: Sequence[int], number: int) -> list[int]:
+    """The first seeds of a protocol, and the numbers that follow its last one when it has fewer.
+
+    Example:
+        >>> first_seeds((1234, 1235), 3)
+        [1234, 1235, 1236]
+    """
+    return [*seeds, *range(seeds[-1] + 1, seeds[-1] + 1 + number)][:number]
 
 
 def keep(options: EvaluateOptions, evaluation: Evaluation) -> Path:

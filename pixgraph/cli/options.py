@@ -173,7 +173,7 @@ def _split(argv: Sequence[str]) -> tuple[list[str], bool, list[str]]:
 def _with_true(cls: type, argv: Sequence[str]) -> list[str]:
     """A switch that stands alone, as in ``--overlay --out x``, gets its value."""
     arguments = []
-    for word, following in zip(argv, [*argv[1:], "--"], strict=True):
+    for word, following in zip(argv, [*argv, "--"][1:], strict=True):
         with contextlib.suppress(KeyError, TypeError):  # not the name of a setting
             if word.startswith("--") and following.startswith("--") and legal(cls, word[2:]) == "true or false":
                 word += "=true"
