@@ -9,7 +9,8 @@ from __future__ import annotations
 import torch
 
 from pixgraph.data.picture import FewShotTask
-from pixgraph.evaluation.cells import cell_features, support_cells, to_pixels
+from pixgraph.evaluation.cells import CellFeatures, RememberedCells, cell_features, support_cells, to_pixels
+from pixgraph.evaluation.logistic import fit_softmax
 from pixgraph.models.predictor import Predictor
 
 
@@ -37,27 +38,29 @@ class NearestPrototype:
     Args:
         temperature: Softmax temperature; 0.05 is PANet's factor of 20.
         stride: Side of a cell in pixels of the working size.
+        features_of: Gives the cells' features; a `RememberedCells` shares them between methods.
     """
 
     name = "prototype"
 
-    def __init__(self, temperature: float = 0.05, stride: int = 8) -> None:
+    def __init__(self, temperature: float = 0.05, stride: int = 8, features_of: CellFeatures = cell_features) -> None:
         self.temperature = temperature
         self.stride = stride
+        self.features_of = features_of
 
     @torch.no_grad()
     def predict(self, task: FewShotTask) -> list[torch.Tensor]:
         """See `Predictor.predict`; a class (or background) without any support pixel gets probability 0."""
-        cells = support_cells(task, self.stride)
-        weight = cells.shares * cells.area[:, None]  # (S, N+1)
-        prototypes = torch.nn.functional.normalize(weight.T @ cells.features, dim=1)  # (N+1, C)
-        absent = weight.sum(0) == 0
+        cells = support_cells(task, self.stride, None, self.features_of)
+        weight = (cells.shares * cells.area[:, None]).T.contiguous()  # (N+1, S)
+        prototypes = torch.nn.functional.normalize(weight @ cells.features, dim=1)  # (N+1, C)
+        absent = weight.sum(1) == 0
         absent[0] &= not bool(absent.all())
         answers = []
         for query in task.query:
-            cosine = cell_features(query, self.stride) @ prototypes.T  # (h, w, N+1)
+            cosine = _products(self.features_of(query, self.stride), prototypes)  # (h, w, N+1)
             scores = (cosine / self.temperature).masked_fill(absent, -torch.inf)
-            answers.append(to_pixels(scores.softmax(-1), tuple(query.rgb.shape[-2:])))
+            answers.append(to_pixels(scores.softmax(-1), query.rgb.shape[-2:]))
         return answers
 
 
@@ -71,31 +74,40 @@ class KnnPropagation:
         temperature: Temperature of the weights.
         stride: Side of a cell in pixels of the working size.
         limit: Most support cells that are searched; foreground is kept before background.
+        features_of: Gives the cells' features; a `RememberedCells` shares them between methods.
     """
 
     name = "knn"
 
-    def __init__(self, k: int = 16, temperature: float = 0.05, stride: int = 8, limit: int = 2048) -> None:
+    def __init__(
+        self,
+        k: int = 16,
+        temperature: float = 0.05,
+        stride: int = 8,
+        limit: int = 1024,
+        features_of: CellFeatures = cell_features,
+    ) -> None:
         self.k = k
         self.temperature = temperature
         self.stride = stride
+        self.features_of = features_of
         self.limit = limit
 
     @torch.no_grad()
     def predict(self, task: FewShotTask) -> list[torch.Tensor]:
         """See `Predictor.predict`; without any known support pixel everything is background."""
-        cells = support_cells(task, self.stride, self.limit)
+        cells = support_cells(task, self.stride, self.limit, self.features_of)
         if not len(cells.features):
             return AllBackground().predict(task)
         answers = []
         for query in task.query:
-            features = cell_features(query, self.stride)
+            features = self.features_of(query, self.stride)
             cosine = features.flatten(0, 1) @ cells.features.T  # (h*w, S)
             top, nearest = cosine.topk(min(self.k, cosine.shape[1]), dim=1)  # (h*w, k)
             weight = (top / self.temperature).softmax(dim=1)
             votes = torch.einsum("pk,pkn->pn", weight, cells.shares[nearest])  # (h*w, N+1)
             grid = votes.view(*features.shape[:2], -1)
-            answers.append(to_pixels(grid, tuple(query.rgb.shape[-2:])))
+            answers.append(to_pixels(grid, query.rgb.shape[-2:]))
         return answers
 
 
@@ -110,20 +122,29 @@ class LinearClassifier:
         steps: Iterations of L-BFGS.
         stride: Side of a cell in pixels of the working size.
         limit: Most support cells that are fitted; foreground is kept before background.
+        features_of: Gives the cells' features; a `RememberedCells` shares them between methods.
     """
 
     name = "linear"
 
-    def __init__(self, penalty: float = 1e-3, steps: int = 20, stride: int = 8, limit: int = 2048) -> None:
+    def __init__(
+        self,
+        penalty: float = 1e-3,
+        steps: int = 20,
+        stride: int = 8,
+        limit: int = 2048,
+        features_of: CellFeatures = cell_features,
+    ) -> None:
         self.penalty = penalty
         self.steps = steps
         self.stride = stride
+        self.features_of = features_of
         self.limit = limit
 
     @torch.no_grad()
     def predict(self, task: FewShotTask) -> list[torch.Tensor]:
         """See `Predictor.predict`; without any known support pixel everything is background."""
-        cells = support_cells(task, self.stride, self.limit)
+        cells = support_cells(task, self.stride, self.limit, self.features_of)
         if not len(cells.features):
             return AllBackground().predict(task)
         mean = cells.features.mean(0)
@@ -133,41 +154,27 @@ class LinearClassifier:
         weight, bias = fit_softmax((cells.features - mean) * scale, target, self.penalty, self.steps)
         answers = []
         for query in task.query:
-            logits = ((cell_features(query, self.stride) - mean) * scale) @ weight + bias  # (h, w, N+1)
-            answers.append(to_pixels(logits.softmax(-1), tuple(query.rgb.shape[-2:])))
+            features = self.features_of(query, self.stride)
+            logits = _products((features - mean) * scale, weight) + bias  # (h, w, N+1)
+            answers.append(to_pixels(logits.softmax(-1), query.rgb.shape[-2:]))
         return answers
 
 
-def fit_softmax(x: torch.Tensor, target: torch.Tensor, penalty: float, steps: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Logistic regression by L-BFGS: minimise - sum_sn t_sn log softmax(x_s W + b)_n + penalty/2 |W|^2.
-
-    The gradient is written out, so that this also works where autograd is switched off.
-
-    Args:
-        x: (S, C) features.
-        target: (S, M) non-negative mass of each class in each row.
-        penalty: Weight of the squared norm of W.
-        steps: Most iterations.
-
-    Returns:
-        W (C, M) and b (M,).
-    """
-    weight, bias = x.new_zeros(x.shape[1], target.shape[1]), x.new_zeros(target.shape[1])
-    mass = target.sum(1, keepdim=True)  # (S, 1)
-    optimiser = torch.optim.LBFGS([weight, bias], max_iter=steps, history_size=steps, line_search_fn="strong_wolfe")
-
-    def closure() -> torch.Tensor:
-        log_p = (x @ weight + bias).log_softmax(dim=1)
-        slope = log_p.exp() * mass - target  # (S, M)
-        weight.grad, bias.grad = x.T @ slope + penalty * weight, slope.sum(0)
-        return -(target * log_p).sum() + penalty / 2 * weight.square().sum()
-
-    with torch.no_grad():
-        optimiser.step(closure)  # type: ignore[no-untyped-call]
-    return weight, bias
+def _products(features: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
+    """Inner products (h, w, M) of cells (h, w, C) with a few rows (M, C); in the order that BLAS is fast at."""
+    return (rows @ features.flatten(0, 1).T).T.reshape(*features.shape[:2], -1)
 
 
 def trivial_baselines() -> dict[str, Predictor]:
-    """All baselines of this file by name, in the order in which tables show them."""
-    methods: tuple[Predictor, ...] = (AllBackground(), NearestPrototype(), KnnPropagation(), LinearClassifier())
+    """All baselines of this file by name, in the order in which tables show them.
+
+    They share the cells' features, so that their time counts for the first of them that sees a task, the prototype.
+    """
+    shared = RememberedCells()
+    methods: tuple[Predictor, ...] = (
+        AllBackground(),
+        NearestPrototype(features_of=shared),
+        KnnPropagation(features_of=shared),
+        LinearClassifier(features_of=shared),
+    )
     return {method.name: method for method in methods}

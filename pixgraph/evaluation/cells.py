@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
@@ -9,6 +10,9 @@ import torch.nn.functional as F
 
 from pixgraph.data.base import IGNORE
 from pixgraph.data.picture import FewShotTask, Picture
+
+CellFeatures = Callable[[Picture, int], torch.Tensor]
+"""A picture and a stride to its cells' features (h, w, C), as `cell_features` gives them."""
 
 
 def cell_features(picture: Picture, stride: int = 8) -> torch.Tensor:
@@ -57,6 +61,30 @@ def cell_labels(label: torch.Tensor, n_way: int, grid: tuple[int, int]) -> tuple
     return pooled[:, :-1] / area.clamp_min(1e-12)[:, None], area
 
 
+class RememberedCells:
+    """`cell_features` that remembers its last answers, for methods that look at the same task one after another.
+
+    A picture is recognised by its list of feature maps, which must not be changed in place.
+
+    Args:
+        capacity: Most pictures that are remembered.
+    """
+
+    def __init__(self, capacity: int = 16) -> None:
+        self.capacity = capacity
+        # The list is kept beside its id, so that no other list can get that id.
+        self._known: dict[tuple[int, int], tuple[list[torch.Tensor], torch.Tensor]] = {}
+
+    def __call__(self, picture: Picture, stride: int = 8) -> torch.Tensor:
+        """The answer of `cell_features(picture, stride)`."""
+        key = (id(picture.features), stride)
+        if key not in self._known:
+            while len(self._known) >= self.capacity:
+                self._known.pop(next(iter(self._known)))
+            self._known[key] = (picture.features, cell_features(picture, stride))
+        return self._known[key][1]
+
+
 class SupportCells(NamedTuple):
     """Labelled cells of all supports of a task.
 
@@ -71,13 +99,16 @@ class SupportCells(NamedTuple):
     area: torch.Tensor
 
 
-def support_cells(task: FewShotTask, stride: int = 8, limit: int | None = None) -> SupportCells:
+def support_cells(
+    task: FewShotTask, stride: int = 8, limit: int | None = None, features_of: CellFeatures = cell_features
+) -> SupportCells:
     """Cells of all supports that hold at least one known pixel.
 
     Args:
         task: The supports' `label` must be there.
         stride: Side of a cell in pixels of the working size.
         limit: Most cells to keep: those with any foreground first, the rest at even steps over all pictures.
+        features_of: Gives the features; a `RememberedCells` shares them between methods.
 
     Raises:
         ValueError: A support has no label.
@@ -86,7 +117,7 @@ def support_cells(task: FewShotTask, stride: int = 8, limit: int | None = None) 
     for picture in task.support:
         if picture.label is None:
             raise ValueError(f"support picture {picture.key!r} has no label: only queries and unlabelled may lack one")
-        features = cell_features(picture, stride)
+        features = features_of(picture, stride)
         shares, area = cell_labels(picture.label, task.n_way, (features.shape[0], features.shape[1]))
         known = area > 0
         parts.append((features.flatten(0, 1)[known], shares[known], area[known]))
@@ -114,6 +145,6 @@ def _thin(indices: torch.Tensor, limit: int) -> torch.Tensor:
     return indices[torch.arange(limit, device=indices.device) * len(indices) // limit]
 
 
-def to_pixels(cells: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
+def to_pixels(cells: torch.Tensor, size: Sequence[int]) -> torch.Tensor:
     """Bilinear map of cell probabilities (h, w, N+1) to (N+1, H, W) at the working size."""
-    return F.interpolate(cells.permute(2, 0, 1)[None], size, mode="bilinear", align_corners=False)[0]
+    return F.interpolate(cells.permute(2, 0, 1)[None], tuple(size), mode="bilinear", align_corners=False)[0]

@@ -11,10 +11,10 @@ from pixgraph.evaluation.baselines import (
     KnnPropagation,
     LinearClassifier,
     NearestPrototype,
-    fit_softmax,
     trivial_baselines,
 )
 from pixgraph.evaluation.cells import cell_features, cell_labels, support_cells, to_pixels
+from pixgraph.evaluation.logistic import fit_softmax
 from pixgraph.models.predictor import Predictor
 
 LEARNERS = [NearestPrototype(), KnnPropagation(k=4), LinearClassifier()]
@@ -160,7 +160,7 @@ def test_logistic_regression_reaches_the_minimum_that_autograd_confirms():
     x = torch.randn(50, 4, generator=generator, dtype=torch.float64)
     target = torch.rand(50, 3, generator=generator, dtype=torch.float64) / 75
     weight, bias = (t.clone().requires_grad_() for t in fit_softmax(x, target, 1e-2, 200))
-    loss = -(target * (x @ weight + bias).log_softmax(1)).sum() + 1e-2 / 2 * weight.square().sum()
+    loss = -(target * (x @ weight.T + bias).log_softmax(1)).sum() + 1e-2 / 2 * weight.square().sum()
     loss.backward()
     assert max(weight.grad.abs().max(), bias.grad.abs().max()) < 1e-5
 

@@ -187,9 +187,9 @@ def test_bad_input_is_named():
         score.update([[1, 0]], [[1], [0]], [7])
     with pytest.raises(ValueError, match=r"classes \[9\] of the episode are not among the scored classes \(7,\)"):
         score.update([[1]], [[1]], [9])
-    with pytest.raises(ValueError, match="prediction has label 3, expected 0..1"):
+    with pytest.raises(ValueError, match=r"prediction has label 3, expected 0\.\.1"):
         count_pixels(np.array([[3]]), np.array([[1]]), 1)
-    with pytest.raises(ValueError, match=r"truth has labels \[0, 7\], expected 0..1 and 255"):
+    with pytest.raises(ValueError, match=r"truth has labels \[0, 7\], expected 0\.\.1 and 255"):
         count_pixels(np.array([[0, 0]]), np.array([[0, 7]]), 1)
     with pytest.raises(ValueError, match="cannot merge scores over classes"):
         score.merge(EpisodicIoU([9]))

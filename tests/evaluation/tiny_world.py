@@ -96,10 +96,8 @@ class Halves:
         for query in task.query:
             height, width = query.rgb.shape[-2:]
             p = torch.full((task.n_way + 1, height, width), 0.1 / max(1, task.n_way))
-            left = int(query.key[0], 16) % 2
             p[0] = 0.9
-            p[:, :, left * width // 2 : (left + 1) * width // 2] = p[
-                :, :, left * width // 2 : (left + 1) * width // 2
-            ].flip(0)
+            start = int(query.key[0], 16) % 2 * width // 2
+            p[:, :, start : start + width // 2] = p[:, :, start : start + width // 2].flip(0)
             answers.append(p / p.sum(0))
         return answers
