@@ -1,18 +1,18 @@
 """COCO 2014 or 2017 as COCO-20i (Nguyen and Todorovic, ICCV 2019), in both fold conventions.
 
-``train`` shows the sixty other classes on the training pictures, ``val`` the same classes on the validation pictures (to
-choose a checkpoint without a look at the test classes), ``test`` the fold's classes on the validation pictures.
+``train`` shows the sixty other classes on the training pictures, ``val`` the same classes on the validation pictures
+(to choose a checkpoint without a look at the test classes), ``test`` the fold's classes on the validation pictures.
 
-Layouts, in the order in which they are tried (<set> is train2014, val2014, train2017 or val2017; pictures in ``<set>/`` or
-``images/<set>/``):
+Layouts, in the order in which they are tried (<set> is train2014, val2014, train2017 or val2017; pictures in ``<set>/``
+or ``images/<set>/``):
 
 1. ``annotations/<set>/*.png``: ready masks of class ids.
 2. ``annotations/instances_<set>.json``: masks drawn when they are read; needs the package pycocotools.
 3. ``images/*`` with ``masks/*.png``: one pool of pictures for all three splits, as in COCO128.
 
-Where the root holds lists ``splits/{train,val}/fold<i>.json[.gz]`` (or ``splits/coco20i/...``), each an object from 0-based
-class number to ``<set>/<file>`` names, they choose the pictures of "train" and "test" and the classes each is drawn for;
-they are of the interleaved convention and are left aside under the other one.
+Where the root holds lists ``splits/{train,val}/fold<i>.json[.gz]`` (or ``splits/coco20i/...``), each an object from
+0-based class number to ``<set>/<file>`` names, they choose the pictures of "train" and "test" and the classes each is
+drawn for; they are of the interleaved convention and are left aside under the other one.
 """
 
 from __future__ import annotations

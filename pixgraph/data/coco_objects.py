@@ -119,6 +119,8 @@ def inside(outline: Any, objects: Objects) -> np.ndarray:
             polygons = [p.tolist() for p in outline if len(p) >= 6] or [[0.0] * 6]
             runs = coco.frPyObjects(polygons, height, width)
         elif isinstance(outline["counts"], list):
+            if tuple(outline["size"]) == objects.size and sum(outline["counts"]) != height * width:
+                raise ValueError(f"run lengths of {sum(outline['counts'])} pixels")
             runs = [coco.frPyObjects(outline, height, width)]
         else:
             runs = [outline]

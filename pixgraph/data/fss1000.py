@@ -13,8 +13,7 @@ from pixgraph.data.base import IGNORE, Sample
 from pixgraph.data.images import read_foreground
 from pixgraph.data.label_maps import DenseDataset
 from pixgraph.data.layout import PICTURE_SUFFIXES, need, read_lines
-from pixgraph.data.official import check_split, files_by_stem, first_existing
-from pixgraph.errors import DataError
+from pixgraph.data.official import check_split, files_by_stem, first_existing, refuse_empty, refuse_missing
 
 SPLIT_SIZES = {"train": 520, "val": 240, "test": 240}
 """Classes of each split; there is no ignore label."""
@@ -32,8 +31,8 @@ LIST_HINT = (
 class FSS1000(DenseDataset):
     """One split of FSS-1000.
 
-    Class ids count the names of the split's list from 1 and skip 255. The training split has 520 of them, so that its
-    masks are uint16; the others are uint8.
+    Class ids count the classes that are there from 1, in the order of the split's list, and skip 255. The training
+    split has 520 of them, so that its masks are uint16; the others are uint8.
 
     Layout: ``<class>/<k>.jpg`` with ``<class>/<k>.png`` (the red channel's soft edge is cut at 127), or
     ``images/<class>/<k>.jpg`` with ``masks/<class>/<k>.png``; the lists in ``splits/{train,val,test}.txt``,
@@ -63,7 +62,7 @@ class FSS1000(DenseDataset):
 
 
 def class_id(position: int) -> int:
-    """Class id of the name at a position (from 0) in a split's list: counts from 1 and skips 255, the ignore label."""
+    """Class id of the class at a position (from 0): counts from 1 and skips 255, the ignore label."""
     return position + 1 if position + 1 < IGNORE else position + 2
 
 
@@ -81,16 +80,17 @@ def open_split(source: SourceConfig, split: str) -> FSS1000:
     class_names: dict[int, str] = {}
     samples: list[Sample] = []
     ids: list[int] = []
-    for position, name in enumerate(names):
+    for name in names:
         found = _class_samples(root, name)
         if found:
-            class_names[class_id(position)] = name
+            c = class_id(len(class_names))
+            class_names[c] = name
             samples += found
-            ids += [class_id(position)] * len(found)
+            ids += [c] * len(found)
     if not samples:
         places = [root / names[0], root / "images" / names[0]]
         first_existing("fss1000", f"pictures of the {len(names)} classes of {split}, such as", places, HINT)
-        raise DataError(f"fss1000: the class folders in {root} hold no pictures, expected <k>.jpg and <k>.png. {HINT}")
+    refuse_empty("fss1000", "pictures in the class folders", samples, root, HINT)
     if len(class_names) < len(names):
         absent = sorted(set(names) - set(class_names.values()))
         warnings.warn(
@@ -104,15 +104,9 @@ def open_split(source: SourceConfig, split: str) -> FSS1000:
 def _class_samples(root: Path, name: str) -> list[Sample]:
     """Pictures of a class with their masks, in either layout."""
     if (root / "images" / name).is_dir():
-        pictures, masks = (
-            files_by_stem(root / "images" / name, PICTURE_SUFFIXES),
-            files_by_stem(root / "masks" / name, (".png",)),
-        )
-        folder = root / "masks" / name
+        pictures, labels = files_by_stem(root / "images" / name, PICTURE_SUFFIXES), root / "masks" / name
     else:
-        folder = root / name
-        pictures, masks = files_by_stem(folder, (".jpg", ".jpeg")), files_by_stem(folder, (".png",))
-    for stem in pictures:
-        if stem not in masks:
-            raise DataError(f"fss1000: looked for the mask {folder / stem}.png of {pictures[stem]}, found none. {HINT}")
+        pictures, labels = files_by_stem(root / name, (".jpg", ".jpeg")), root / name
+    masks = files_by_stem(labels, (".png",))
+    refuse_missing("fss1000", f"masks of {name}", [stem for stem in pictures if stem not in masks], labels, HINT)
     return [Sample(f"{name}/{stem}", path, masks[stem]) for stem, path in pictures.items()]

@@ -62,12 +62,9 @@ def open_split(source: SourceConfig, split: str) -> Nuclei:
     class_names: dict[int, str] = {}
     samples, ids = [], []
     for c, group in enumerate(sorted(p for p in folder.iterdir() if p.is_dir()), 1):
-        pictures, masks = (
-            files_by_stem(group, PICTURE_SUFFIXES),
-            files_by_stem(root / "instances" / group.name, (".png",)),
-        )
-        missing = [stem for stem in pictures if stem not in masks]
-        refuse_missing("nuclei", "masks", missing, str(root / "instances" / group.name), HINT)
+        labels = root / "instances" / group.name
+        pictures, masks = files_by_stem(group, PICTURE_SUFFIXES), files_by_stem(labels, (".png",))
+        refuse_missing("nuclei", "masks", [stem for stem in pictures if stem not in masks], labels, HINT)
         class_names[c] = f"nucleus ({group.name})"
         samples += [Sample(f"{group.name}/{stem}", path, masks[stem]) for stem, path in pictures.items()]
         ids += [c] * len(pictures)
