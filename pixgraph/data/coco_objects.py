@@ -90,16 +90,19 @@ def draw(objects: Objects) -> np.ndarray:
         DependencyError: pycocotools is not installed.
     """
     mask = np.zeros(objects.size, np.uint8)
-    for outline in objects.crowds:
-        mask[inside(outline, objects)] = IGNORE
     # sorted() is stable: among equal areas the later annotation is on top.
-    for c, _, outline in sorted(objects.outlines, key=lambda o: -o[1]):
-        mask[inside(outline, objects)] = c
+    drawn = sorted(objects.outlines, key=lambda o: -o[1])
+    for c, outline in [*((IGNORE, crowd) for crowd in objects.crowds), *((c, outline) for c, _, outline in drawn)]:
+        top, left, pixels = inside(outline, objects)
+        mask[top : top + pixels.shape[0], left : left + pixels.shape[1]][pixels] = c
     return mask
 
 
-def inside(outline: Any, objects: Objects) -> np.ndarray:
-    """Pixels (H, W) bool of an outline, drawn by COCO's own code so that masks agree with published ones.
+def inside(outline: Any, objects: Objects) -> tuple[int, int, np.ndarray]:
+    """Pixels of an outline, drawn by COCO's own code so that masks agree with published ones.
+
+    Returns:
+        Top and left of its box, and bool (h, w) within the box, which is many times smaller than the picture.
 
     Raises:
         DataError: The outline is malformed or of another size than the picture.
@@ -124,7 +127,9 @@ def inside(outline: Any, objects: Objects) -> np.ndarray:
             runs = [coco.frPyObjects(outline, height, width)]
         else:
             runs = [outline]
-        drawn = coco.decode(coco.merge(runs))
+        whole = coco.merge(runs)
+        left, top, width_inside, height_inside = (int(v) for v in coco.toBbox(whole))
+        drawn = coco.decode(whole)
     except (ValueError, TypeError, KeyError, IndexError, AttributeError) as error:
         raise DataError(
             f"{objects.file}: malformed outline of an object in {objects.name} ({type(error).__name__}: {error}); "
@@ -135,7 +140,8 @@ def inside(outline: Any, objects: Objects) -> np.ndarray:
             f"{objects.file}: an object in {objects.name} has {drawn.shape[1]} x {drawn.shape[0]} pixels, expected "
             f"{width} x {height}; extract the annotations again"
         )
-    return drawn.astype(bool)
+    box = drawn[top : top + height_inside, left : left + width_inside]
+    return top, left, np.ascontiguousarray(box, bool)
 
 
 def _compact(outline: Any) -> Any:

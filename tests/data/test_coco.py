@@ -47,6 +47,7 @@ def test_outlines_are_drawn_small_over_large_over_crowd(tmp_path, year, below):
     expected = rectangles((255, 0, 0, 24, 4), (1, 2, 2, 22, 16), (2, 8, 8, 12, 12))
     np.testing.assert_array_equal(dataset.read_mask(0), expected)
     assert dataset.areas == {c: {1: {0: 264}, 2: {0: 16}}.get(c, {}) for c in dataset.class_names}
+    np.testing.assert_array_equal(dataset.read_mask(0), expected)  # now from memory
     assert dataset.has_mask(0)
     assert dataset.read_image(0).shape == (*SIZE, 3)
 
