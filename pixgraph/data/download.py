@@ -1,10 +1,12 @@
 """Data sets from their publishers: archives fetched in resumable pieces, checked, and extracted.
 
-Only what a publisher offers for direct download is here; for the others `download` says where to ask.
+Only what a publisher offers for direct download is here; for the others `download` says where to ask. From the command
+line: ``python -m pixgraph.data.download pascal5i ROOT``.
 """
 
 from __future__ import annotations
 
+import argparse
 import hashlib
 import http.client
 import shutil
@@ -14,13 +16,14 @@ import time
 import urllib.error
 import urllib.request
 import zipfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from tqdm import tqdm
 
 from pixgraph.data import blood_cells, camvid, cityscapes, fss1000, nuclei
-from pixgraph.errors import ConfigError, DataError
+from pixgraph.errors import ConfigError, DataError, PixgraphError
 
 TRIES = 4
 TIMEOUT = 60.0  # seconds without a byte
@@ -211,3 +214,23 @@ def _md5(path: Path) -> str:
         while chunk := file.read(_CHUNK):
             digest.update(chunk)
     return digest.hexdigest()
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command line: a data set and the folder for it; 2 and one line on stderr when something is wrong."""
+    parser = argparse.ArgumentParser(prog="python -m pixgraph.data.download", description=download.__doc__)
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.add_argument("name")
+    parser.add_argument("root")
+    parser.add_argument("--keep", action="store_true", help="keep the archives")
+    options = parser.parse_args(argv)
+    try:
+        download(options.name, options.root, options.keep)
+    except PixgraphError as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

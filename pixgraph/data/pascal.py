@@ -28,7 +28,9 @@ CLASSES = tuple(_NAMES.split())
 """The 20 classes; class id = position + 1, as in the mask files. 0 is background, 255 the contour to ignore."""
 
 FOLDS = 4
-HINT = "Run `pixgraph data download pascal5i ROOT`, or set data.root to the folder that holds VOCdevkit/VOC2012."
+HINT = (
+    "Run `python -m pixgraph.data.download pascal5i ROOT`, or set data.root to the folder that holds VOCdevkit/VOC2012."
+)
 
 
 def fold_classes(fold: int) -> dict[int, str]:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from pixgraph.data import download as module
-from pixgraph.data.download import ARCHIVES, BY_HAND, Archive, download, extract, fetch
+from pixgraph.data.download import ARCHIVES, BY_HAND, Archive, download, extract, fetch, main
 from pixgraph.errors import ConfigError, DataError
 
 CONTENT = bytes(range(256)) * 4000
@@ -179,3 +179,11 @@ def test_the_table_is_well_formed():
             assert archive.url.startswith(("http://", "https://"))
             assert len(archive.md5) == 32
             assert Path(archive.filename).suffix in (".tar", ".tgz", ".zip")
+
+
+def test_the_command_line(tmp_path, monkeypatch, capsys):
+    monkeypatch.setitem(ARCHIVES, "toy", (make_archive(tmp_path / "a.zip", {"x": b"1"}),))
+    assert main(["toy", str(tmp_path / "root")]) == 0
+    assert (tmp_path / "root" / "x").exists()
+    assert main(["cityscapes", str(tmp_path)]) == 2
+    assert capsys.readouterr().err.count("\n") == 1

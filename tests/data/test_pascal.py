@@ -101,7 +101,7 @@ def test_a_wrong_layout_says_what_was_looked_for_and_where(tmp_path):
         DataError, match=r"pascal5i: looked for ImageSets/Segmentation at .*VOCdevkit/VOC2012.*found none"
     ):
         open_split(source(tmp_path), "train")
-    with pytest.raises(DataError, match=r"no folder .*pixgraph data download pascal5i"):
+    with pytest.raises(DataError, match=r"no folder .*python -m pixgraph.data.download pascal5i"):
         open_split(source(tmp_path / "nowhere"), "train")
 
 
