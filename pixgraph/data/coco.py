@@ -51,7 +51,10 @@ KEPT_MASKS = 10_000
 """Masks that stay in memory once drawn, a few kB each; drawing takes about 10 ms, COCO's own code most of it."""
 
 CONVENTIONS = ("interleaved", "contiguous")
-HINT = "Run `python -m pixgraph.data.download coco20i ROOT`, or set data.root to the folder that holds annotations/ and train2014/."
+HINT = (
+    "Run `python -m pixgraph.data.download coco20i ROOT`, or set data.root to the folder that holds annotations/ and "
+    "train2014/."
+)
 
 
 def fold_classes(fold: int, convention: Literal["interleaved", "contiguous"] = "interleaved") -> dict[int, str]:
