@@ -25,6 +25,7 @@ COUNTS = (
     "query_query_knn",
     "unlabelled_knn",
 )
+CHOICES = {name: get_args(get_type_hints(GraphConfig)[name]) for name in ("sampling", "fg_fg_mode", "color")}
 SHARE = 0.8
 """Share of the free memory that a graph may take."""
 
@@ -44,9 +45,7 @@ def check_config(config: GraphConfig) -> None:
         value = getattr(config, name)
         if value is not None and not 0 <= value <= 1:
             raise ConfigError(f"graph.{name}: got {value}, expected a share in 0..1")
-    hints = get_type_hints(GraphConfig)
-    for name in ("sampling", "fg_fg_mode", "color"):
-        allowed = get_args(hints[name])
+    for name, allowed in CHOICES.items():
         if getattr(config, name) not in allowed:
             raise ConfigError(f"graph.{name}: got {getattr(config, name)!r}, expected one of {', '.join(allowed)}")
 

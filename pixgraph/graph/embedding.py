@@ -17,6 +17,8 @@ Embedding = Callable[[Picture, torch.Tensor], torch.Tensor]
 
 REDUCED = 64
 """Dimensions in which neighbours are searched."""
+FITTED = 256
+"""Support nodes that determine them."""
 
 
 def node_embedding(picture: Picture, xy: torch.Tensor) -> torch.Tensor:
@@ -29,25 +31,54 @@ def node_embedding(picture: Picture, xy: torch.Tensor) -> torch.Tensor:
     Returns:
         (n, sum of C_l) float32 of unit length (zero where all features are zero).
     """
-    return stacked_embedding([picture], [xy])[0]
+    return stacked_embedding([picture], [xy])
 
 
-def stacked_embedding(pictures: Sequence[Picture], xy: Sequence[torch.Tensor]) -> list[torch.Tensor]:
-    """`node_embedding` of several pictures of one size at once."""
+def stacked_embedding(pictures: Sequence[Picture], xy: Sequence[torch.Tensor]) -> torch.Tensor:
+    """`node_embedding` of several pictures of one size, the results one below the other."""
     height, width = pictures[0].rgb.shape[1:]
-    longest = max(len(points) for points in xy)
-    grid = torch.zeros(len(pictures), 1, longest, 2, device=pictures[0].rgb.device)
-    for row, points in zip(grid, xy, strict=True):
-        row[0, : len(points)] = points
-    # From pixel centres over (size - 1) to the convention of grid_sample with align_corners=False.
-    size = grid.new_tensor([width, height])
-    grid = (2 * grid * (size - 1) + 1) / size - 1
-    levels = []
-    for level in range(len(pictures[0].features)):
-        maps = F.normalize(torch.stack([p.features[level] for p in pictures]).float(), dim=1)
-        levels.append(F.grid_sample(maps, grid, padding_mode="border", align_corners=False)[:, :, 0])
-    joined = F.normalize(torch.cat(levels, dim=1), dim=1).transpose(1, 2)  # (P, n, D)
-    return [vectors[: len(points)] for vectors, points in zip(joined, xy, strict=True)]
+    place = torch.cat(list(xy))  # (n, 2)
+    lengths = torch.tensor([len(points) for points in xy], device=place.device)
+    picture = torch.arange(len(pictures), device=place.device).repeat_interleave(lengths)
+    channels = [len(f) for f in pictures[0].features]
+    vectors = torch.empty(len(place), sum(channels), device=place.device)  # (n, D)
+    for level, part in enumerate(vectors.split(channels, dim=1)):
+        maps = torch.stack([p.features[level] for p in pictures]).float()  # (P, C, h, w)
+        h, w = maps.shape[2:]
+        cells = maps.permute(0, 2, 3, 1).reshape(len(pictures) * h * w, -1)
+        at, weight = _corners(place, (height, width), (h, w))
+        at += (picture * (h * w))[:, None]
+        weight = weight * _inverse_norm(cells, 1)[:, 0][at]
+        part.copy_(F.embedding_bag(at, cells, per_sample_weights=weight, mode="sum"))
+    return vectors.mul_(_inverse_norm(vectors, 1))
+
+
+def _corners(xy: torch.Tensor, size: tuple[int, int], grid: tuple[int, int]) -> tuple[torch.Tensor, torch.Tensor]:
+    """The four cells of a feature map around each point, and their bilinear weights.
+
+    Args:
+        xy: (n, 2) x and y in 0..1.
+        size: Height and width of the picture.
+        grid: Height and width of the map, whose cells tile the picture.
+
+    Returns:
+        (n, 4) int64 cell indices and (n, 4) float32 weights.
+    """
+    low, high, share = [], [], []
+    for points, pixels, cells in ((xy[:, 1], size[0], grid[0]), (xy[:, 0], size[1], grid[1])):
+        place = ((points * (pixels - 1) + 0.5) * (cells / pixels) - 0.5).clamp_(0, cells - 1)
+        low.append(place.long())
+        high.append((low[-1] + 1).clamp_(max=cells - 1))
+        share.append(place - low[-1])
+    (top, left), (bottom, right), (down, across) = low, high, share
+    at = [top * grid[1] + left, top * grid[1] + right, bottom * grid[1] + left, bottom * grid[1] + right]
+    weight = [(1 - down) * (1 - across), (1 - down) * across, down * (1 - across), down * across]
+    return torch.stack(at, dim=1), torch.stack(weight, dim=1)
+
+
+def _inverse_norm(x: torch.Tensor, dim: int) -> torch.Tensor:
+    """1 / |x| along a dimension that is kept; a large number where x is zero."""
+    return x.square().sum(dim, keepdim=True).clamp_min_(1e-24).rsqrt_()
 
 
 @dataclass
@@ -55,8 +86,8 @@ class EmbeddingSpace:
     """The support nodes' vectors, and how a picture's grid of nodes is brought into the same space.
 
     Vectors of more than `REDUCED` dimensions are projected onto the principal subspace of the support nodes. What a
-    query's vector has outside of it meets almost nothing in the support's vectors, so their inner products, and with
-    them the order of the neighbours, hardly change.
+    query's vector has outside of it meets little in the support's vectors, so their inner products, and with them the
+    order of the neighbours, hardly change.
 
     Attributes:
         vectors: (S, d) float32.
@@ -70,15 +101,20 @@ class EmbeddingSpace:
 
     @classmethod
     def fit(cls, vectors: torch.Tensor, embedding: Embedding | None) -> EmbeddingSpace:
-        """Find the principal subspace of the support vectors (S, D) by two rounds of subspace iteration."""
-        if not torch.isfinite(vectors).all():
-            raise DataError("support embedding: got NaN or infinite values, expected finite ones; check the features")
-        if min(vectors.shape) <= REDUCED and vectors.shape[1] <= REDUCED:
+        """The space of support vectors (S, D).
+
+        The subspace comes from one round of subspace iteration (Halko, Martinsson and Tropp, 2011) on at most
+        `FITTED` of the nodes.
+
+        Raises:
+            DataError: The vectors are not finite.
+        """
+        _check_finite(vectors, "the supports")
+        if vectors.shape[1] <= REDUCED:
             return cls(vectors, None, embedding)
-        start = np.random.default_rng(0).standard_normal((vectors.shape[1], min(REDUCED, *vectors.shape)))
-        basis = torch.from_numpy(start).to(vectors)
-        for _ in range(2):
-            basis = torch.linalg.qr(vectors.T @ (vectors @ basis)).Q
+        some = vectors[:: -(-len(vectors) // FITTED)]  # (f, D)
+        start = np.random.default_rng(0).standard_normal((len(some), REDUCED), dtype=np.float32)
+        basis = torch.linalg.qr(some.T @ (some @ (some.T @ torch.from_numpy(start).to(some)))).Q
         return cls(vectors @ basis, basis, embedding)
 
     def grid(self, picture: Picture, height: int, width: int, xy: torch.Tensor) -> torch.Tensor:
@@ -96,30 +132,47 @@ class EmbeddingSpace:
         Raises:
             DataError: The embedding is not finite.
         """
-        if self.embedding is not None:
-            vectors = self.embedding(picture, xy).detach()
-            vectors = vectors if self.basis is None else vectors @ self.basis
-        else:
+        if self.embedding is None:
             vectors = self._interpolated(picture, height, width)
-        if not torch.isfinite(vectors).all():
-            raise DataError(f"embedding of picture {picture.key!r}: got NaN or infinite values, expected finite ones")
+        else:
+            vectors = self.embedding(picture, xy).detach().float()
+            vectors = vectors if self.basis is None else vectors @ self.basis
+        _check_finite(vectors, f"picture {picture.key!r}")
         return vectors
 
     def _interpolated(self, picture: Picture, height: int, width: int) -> torch.Tensor:
         """The default embedding without its last normalisation; projected first, as both steps are linear."""
-        total, first = None, 0
+        maps: dict[tuple[int, int], torch.Tensor] = {}  # projected levels, those of one size summed
+        first = 0
         parts = []
         for feature in picture.features:
-            level = F.normalize(feature.float(), dim=0)
-            channels = level.shape[0]
-            if self.basis is not None:
-                level = torch.einsum("cd,chw->dhw", self.basis[first : first + channels], level)
-            first += channels
-            if level.shape[1:] != (height, width):
-                level = F.interpolate(level[None], (height, width), mode="bilinear", align_corners=False)[0]
-            if self.basis is None:
-                parts.append(level)
+            flat = feature.float().flatten(1)  # (C, h*w)
+            basis = None if self.basis is None else self.basis[first : first + len(flat)]
+            first += len(flat)
+            level = (flat.T if basis is None else flat.T @ basis) * _inverse_norm(flat, 0).T  # (h*w, C or d)
+            size = (feature.shape[1], feature.shape[2])
+            if basis is None:
+                parts.append(_resized(level, size, (height, width)))
             else:
-                total = level if total is None else total.add_(level)
-        joined = torch.cat(parts) if total is None else total
-        return joined.reshape(len(joined), -1).T.contiguous()
+                maps[size] = maps[size].add_(level) if size in maps else level
+        if self.basis is None:
+            return torch.cat(parts, dim=1)
+        total, *others = [_resized(level, size, (height, width)) for size, level in maps.items()]
+        for level in others:
+            total.add_(level)
+        return total
+
+
+def _resized(level: torch.Tensor, size: tuple[int, int], wanted: tuple[int, int]) -> torch.Tensor:
+    """Bilinear interpolation of a map (h*w, C), row by row, to another size; channels stay last in memory."""
+    if size == wanted:
+        return level
+    image = level.contiguous().view(1, *size, -1).permute(0, 3, 1, 2)
+    resized = F.interpolate(image, wanted, mode="bilinear", align_corners=False)
+    return resized.permute(0, 2, 3, 1).reshape(wanted[0] * wanted[1], -1)
+
+
+def _check_finite(vectors: torch.Tensor, what: str) -> None:
+    # One sum finds them without a mask of the size of the vectors.
+    if not torch.isfinite(vectors.sum()):
+        raise DataError(f"embedding of {what}: got NaN or infinite values, expected finite ones; check the features")

@@ -83,7 +83,7 @@ def sample_nodes(
     for c in [0, *np.flatnonzero(counts[1:IGNORE]) + 1]:
         wanted = num_bg if c == 0 else num_fg
         shortfall[int(c)] = max(0, wanted - int(counts[c]))
-        picked.append(_pick(np.flatnonzero(flat == c), draw, wanted, mask.shape[1], strategy))
+        picked.append(_pick(flat == c, int(counts[c]), draw, wanted, mask.shape[1], strategy))
     index = np.sort(np.concatenate(picked))
     return SampledNodes(index // mask.shape[1], index % mask.shape[1], flat[index].astype(np.int64), shortfall)
 
@@ -100,22 +100,23 @@ def _checked(label: np.ndarray | torch.Tensor, key: str) -> np.ndarray:
     return mask
 
 
-def _pick(pixels: np.ndarray, draw: np.ndarray, wanted: int, width: int, strategy: str) -> np.ndarray:
-    """`wanted` of `pixels` (flat indices): those of smallest `draw`, or a farthest-point choice among these."""
-    if len(pixels) <= wanted or wanted == 0:
-        return pixels[:wanted]
+def _pick(member: np.ndarray, count: int, draw: np.ndarray, wanted: int, width: int, strategy: str) -> np.ndarray:
+    """`wanted` of the `count` pixels where `member` (H*W,) is true: those of smallest `draw`, or spread over these."""
+    if count <= wanted or wanted == 0:
+        return np.flatnonzero(member)[:wanted]
     if strategy != "farthest":
-        return _smallest(pixels, draw[pixels], wanted)
-    pool = _smallest(pixels, draw[pixels], min(len(pixels), FARTHEST_POOL * wanted))
+        return _smallest(member, count, draw, wanted)
+    pool = _smallest(member, count, draw, min(count, FARTHEST_POOL * wanted))
     return pool[_farthest(np.stack([pool // width, pool % width], axis=1), wanted)]
 
 
-def _smallest(pixels: np.ndarray, draw: np.ndarray, wanted: int) -> np.ndarray:
-    """The `wanted` pixels of smallest `draw`, in ascending order of it."""
-    if len(pixels) > 4 * wanted:
-        nearest = np.argpartition(draw, wanted - 1)[:wanted]
-        pixels, draw = pixels[nearest], draw[nearest]
-    return pixels[np.argsort(draw)[:wanted]]
+def _smallest(member: np.ndarray, count: int, draw: np.ndarray, wanted: int) -> np.ndarray:
+    """The `wanted` of the members of smallest `draw`, in ascending order of it."""
+    # Uniform draws below this limit are about twice as many as are wanted: few pixels need to be sorted.
+    pixels = np.flatnonzero(member & (draw < 2 * wanted / count))
+    if len(pixels) < wanted:
+        pixels = np.flatnonzero(member)
+    return pixels[np.argsort(draw[pixels], kind="stable")[:wanted]]
 
 
 def _farthest(points: np.ndarray, wanted: int) -> np.ndarray:

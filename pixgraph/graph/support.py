@@ -162,5 +162,5 @@ def _space(
     if embedding is None:
         vectors = stacked_embedding([pictures[i] for i in ranked], [xy[i] for i in ranked])
     else:
-        vectors = [embedding(pictures[i], xy[i]).detach().float() for i in ranked]
-    return EmbeddingSpace.fit(torch.cat(vectors), embedding)
+        vectors = torch.cat([embedding(pictures[i], xy[i]).detach().float() for i in ranked])
+    return EmbeddingSpace.fit(vectors, embedding)

@@ -70,7 +70,8 @@ def support_pairs(
     kinds = (EdgeKind.BG_BG, EdgeKind.FG_FG, EdgeKind.FG_BG)
     low, high, kind = [], [], []
     for (a, b), k in zip(drawn, kinds, strict=True):
-        code = np.unique(np.minimum(a, b) * len(image) + np.maximum(a, b))
+        code = np.sort(np.minimum(a, b) * len(image) + np.maximum(a, b))
+        code = code[np.diff(code, prepend=-1) > 0]
         low.append(code // max(len(image), 1))
         high.append(code % max(len(image), 1))
         kind.append(np.full(len(code), k, dtype=np.uint8))
