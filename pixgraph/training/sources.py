@@ -1,0 +1,141 @@
+"""Training episodes from several data sets, and the score on validation classes."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from pixgraph.backbones.features import FeatureStore
+from pixgraph.config import Config
+from pixgraph.data.augmented import Augmented
+from pixgraph.data.catalog import open_dataset
+from pixgraph.data.episodes import EpisodeSampler
+from pixgraph.data.labelled import labelled_subset
+from pixgraph.data.picture import FewShotTask
+from pixgraph.data.protocols import get_protocol
+from pixgraph.data.tasks import load_task
+from pixgraph.evaluation.evaluate import evaluate
+from pixgraph.models.predictor import Predictor
+from pixgraph.training.identity import dataset_digest
+from pixgraph.training.randomness import source_generator
+
+VALIDATION_PROTOCOL = "pixgraph-v1"
+
+
+class TrainingTasks:
+    """Episode index to task: a pure function of (config, index).
+
+    The data set of an episode is drawn among `config.data` and `config.extra` with chances in proportion to their
+    weights, then its pictures by that data set's `EpisodeSampler`, then an augmented variant for each picture.
+
+    Args:
+        config: The run's configuration.
+        store: Features of the pictures.
+
+    Attributes:
+        datasets: The training split of each source.
+
+    Raises:
+        DataError: A data set is missing, or too small for such episodes.
+    """
+
+    def __init__(self, config: Config, store: FeatureStore) -> None:
+        sources = [config.data, *config.extra]
+        weights = np.array([source.weight for source in sources], np.float64)
+        self._config, self._store = config, store
+        self._chances = weights / weights.sum()
+        self.datasets = [open_dataset(source, "train") for source in sources]
+        self._samplers = [self._sampler(dataset) for dataset in self.datasets]
+        self._variants = [
+            [Augmented(dataset, variant, config.seed) for variant in range(1, config.train.augment + 1)]
+            for dataset in self.datasets
+        ]
+
+    def __call__(self, index: int) -> FewShotTask:
+        """The task of episode `index`, on the device of the store."""
+        source = int(source_generator(self._config.seed, index).choice(len(self.datasets), p=self._chances))
+        episode = self._samplers[source][index]
+        return load_task(self.datasets[source], episode, self._store, self._variants[source], self._config.seed)
+
+    def digests(self) -> dict[str, str]:
+        """For each source, what tells its pictures and classes from others'."""
+        return {f"{i} {dataset.name}": dataset_digest(dataset) for i, dataset in enumerate(self.datasets)}
+
+    def _sampler(self, dataset: Any) -> EpisodeSampler:
+        episodes, seed = self._config.episodes, self._config.seed
+        fraction = episodes.label_fraction
+        return EpisodeSampler(
+            dataset,
+            n_way=episodes.n_way,
+            k_shot=episodes.k_shot,
+            n_query=episodes.n_query,
+            n_unlabelled=episodes.n_unlabelled,
+            min_area=episodes.min_area,
+            seed=seed,
+            labelled=None if fraction >= 1 else labelled_subset(dataset, fraction, seed),
+        )
+
+
+class Validation:
+    """Score of a network on the validation classes of `config.data`; test classes are never touched.
+
+    Args:
+        config: The run's configuration; its N and K are those of the validation.
+        store: Features of the pictures.
+        predictor: Makes a predictor of a network.
+        check_stop: Called before each episode; raises to break off.
+
+    Raises:
+        DataError: The data set has no such split, or too few pictures for such episodes.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        store: FeatureStore,
+        predictor: Callable[[nn.Module], Predictor],
+        check_stop: Callable[[], None],
+    ) -> None:
+        self._config, self._store, self._predictor, self._check_stop = config, store, predictor, check_stop
+        self._protocol = get_protocol(VALIDATION_PROTOCOL)
+        self.dataset = open_dataset(config.data, "val")
+        # One episode now, so that an impossible validation fails before the training rather than after its first part.
+        first = dataclasses.replace(self._protocol, episodes=1)
+        first.episode_list(self.dataset, config.episodes.n_way, config.episodes.k_shot, self._protocol.seeds[0])
+
+    def __call__(self, network: nn.Module) -> dict[str, Any]:
+        """``miou``, ``fb_iou``, the number of episodes and the time of a query; the same on all processes.
+
+        The episodes are the same for any seed of the training.
+        """
+        result = evaluate(
+            {"graph": _Interruptible(self._predictor(network), self._check_stop)},
+            self.dataset,
+            self._store,
+            self._protocol,
+            self._config.episodes.n_way,
+            self._config.episodes.k_shot,
+            seeds=[self._protocol.seeds[0]],
+            episodes=self._config.train.val_episodes,
+            baselines=False,
+            progress=False,
+        )
+        return {"miou": result.miou(), "fb_iou": result.total().fb_iou(), "episodes": result.episodes}
+
+
+class _Interruptible:
+    """A predictor that looks for a request to stop before each task: a validation may take minutes."""
+
+    def __init__(self, predictor: Predictor, check_stop: Callable[[], None]) -> None:
+        self._predictor, self._check_stop = predictor, check_stop
+        self.name = predictor.name
+
+    def predict(self, task: FewShotTask) -> list[torch.Tensor]:
+        """See `Predictor.predict`."""
+        self._check_stop()
+        return self._predictor.predict(task)
