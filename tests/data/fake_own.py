@@ -47,7 +47,7 @@ ADE_CLASSES = {"train": ("bench", "lamp"), "val": ("desk",), "test": ("van", "be
 def fake_ade(root: Path, pictures: int = 3) -> Path:
     """Five classes of a few pictures; the parts of class number i are 10 i + 1 and 10 i + 2, and 255."""
     parts = {}
-    for i, name in enumerate(sorted(sum(ADE_CLASSES.values(), ()))):
+    for i, name in enumerate(sorted(sum(ADE_CLASSES.values(), ())), start=1):
         parts |= {str(10 * i + p): {"object": name, "part": f"part {p}"} for p in (1, 2)}
         for n in range(1, pictures + 1):
             picture(root / "images" / name / f"{n}.jpg", 10 * i + n)

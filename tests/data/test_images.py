@@ -137,6 +137,15 @@ def test_truncated_files_are_named(tmp_path, suffix, share):
         read_image(path)
 
 
+def complaint(reader, path) -> str | None:
+    """The message of a DataError; any other exception passes through."""
+    try:
+        assert reader(path).dtype == np.uint8
+    except DataError as error:
+        return str(error)
+    return None  # most damage is survived
+
+
 def test_random_damage_never_raises_anything_else(tmp_path):
     rng = np.random.default_rng(0)
     for suffix in ("jpg", "png", "tif", "gif", "bmp"):
@@ -147,11 +156,8 @@ def test_random_damage_never_raises_anything_else(tmp_path):
             path = tmp_path / f"{i}.{suffix}"
             path.write_bytes(broken.tobytes())
             for reader in (read_image, read_mask):
-                try:
-                    assert reader(path).dtype == np.uint8
-                except DataError as error:
-                    assert str(path) in str(error)  # noqa: PT017 - most damage is survived
-                    assert "\n" not in str(error)
+                message = complaint(reader, path)
+                assert message is None or (str(path) in message and "\n" not in message)
 
 
 def test_a_decompression_bomb_is_refused_before_it_is_decoded(tmp_path, recwarn):
