@@ -21,6 +21,7 @@ from torch import nn
 from pixgraph.backbones.base import Backbone
 from pixgraph.backbones.color import rgb_to_lab
 
+_STRIDES = 3  # 4, 8, 16
 _ORIENTATIONS = 6
 _WAVELENGTH = 5.0
 _RADIUS = 4
@@ -46,13 +47,16 @@ _TEXTURE = {
 
 
 class FilterBank(Backbone):
-    """Colour, contrast and texture at strides 4, 8 and 16 in 18, 24 and 30 channels.
+    """At each of the strides 4, 8 and 16 a level of colour (6 channels) and one of texture (12, 18, 24).
 
-    Level l describes octaves 0 .. l + 1, because a coarse cell should keep its fine texture.
+    They are levels of their own because whoever compares pictures level by level may then trust one and not the other.
+    The texture of a coarse cell describes the finer octaves, too: averaging the picture first would lose them.
     """
 
     def __init__(self) -> None:
-        levels = ("stride 4, v1", "stride 8, v1", "stride 16, v1")
+        levels = tuple(
+            f"{what} at stride {4 << i}, version 1" for i in range(_STRIDES) for what in ("colour", "texture")
+        )
         super().__init__("filters", "nothing (fixed filters)", levels, mean=(0.0,) * 3, std=(1.0,) * 3)
         self.gabor = nn.Buffer(_gabor_pairs())
         twice = 2 * math.pi * torch.arange(_ORIENTATIONS) / _ORIENTATIONS
@@ -64,17 +68,17 @@ class FilterBank(Backbone):
     def extract(self, x: torch.Tensor) -> list[torch.Tensor]:
         """Feature maps of pictures (B, 3, H, W) in 0..1, finest first."""
         octaves = [rgb_to_lab(x)]  # octave o has stride 2^o
-        while len(octaves) < len(self.levels) + 3:
+        while len(octaves) < _STRIDES + 3:
             octaves.append(_halve(octaves[-1]))
-        energies = [self._energies(octave) for octave in octaves[: len(self.levels) + 1]]
+        energies = [self._energies(octave) for octave in octaves[: _STRIDES + 1]]
         maps = []
-        for level in range(len(self.levels)):
+        for level in range(_STRIDES):
             depth = level + 2  # of the octave whose stride is the level's
             for o in range(depth):
                 while energies[o].shape[2] > octaves[depth].shape[2]:
                     energies[o] = _halve(energies[o])
-            textures = [self._texture(_blur(e)) for e in energies[:depth]]
-            maps.append(torch.cat([self._colour(octaves[depth], octaves[depth + 1]), *textures], 1))
+            maps.append(self._colour(octaves[depth], octaves[depth + 1]))
+            maps.append(torch.cat([self._texture(_blur(e)) for e in energies[:depth]], 1))
         return maps
 
     def _energies(self, lab: torch.Tensor) -> torch.Tensor:

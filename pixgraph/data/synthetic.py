@@ -144,7 +144,7 @@ class SyntheticShapes(FewShotDataset):
         """The objects of a picture, hindmost first; the picture's own class is the last and never hidden."""
         rng = self._generator(index, 0)
         own = index % len(self.kinds)
-        others = [self._distractor(own, rng) for _ in range(int(rng.integers(1, 4)))]
+        others = [self._distractor(own, rng) for _ in range(int(rng.integers(1, 3)))]
         taken = np.zeros((self.size, self.size), bool)
         scene: list[PlacedObject] = []
         for kind in [own, *others]:
@@ -164,7 +164,7 @@ class SyntheticShapes(FewShotDataset):
 
     def _place(self, kind: int, taken: np.ndarray, rng: np.random.Generator) -> PlacedObject | None:
         """Turns, scales and places an object; `None` when there is no room for it after some attempts."""
-        radius = rng.uniform(0.14, 0.27) * self.size
+        radius = rng.uniform(0.17, 0.3) * self.size
         cover = _cover(self.kinds[kind][0], radius, rng)
         h, w = cover.shape
         for _ in range(12):
@@ -204,25 +204,27 @@ def _cover(shape: str, radius: float, rng: np.random.Generator) -> np.ndarray:
     return count[rows[0] : rows[-1] + 1, cols[0] : cols[-1] + 1] * np.float32(0.25)
 
 
-def _paint(texture: str, shape: tuple[int, ...], colour: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def _paint(
+    texture: str, shape: tuple[int, ...], colour: np.ndarray, rng: np.random.Generator, contrast: float = 0.18
+) -> np.ndarray:
     """A piece of a texture in a colour of its own: (h, w, 3) float32."""
     zoom, angle, place = rng.uniform(0.8, 1.25), rng.uniform(0, 2 * np.pi), (rng.random(), rng.random())
     piece = cut(texture, shape[0], shape[1], zoom, angle, place)
     # Mostly light and dark, a little from one hue to another.
-    direction = rng.uniform(0.10, 0.18) * (1 + rng.uniform(-0.4, 0.4, 3))
+    direction = contrast * rng.uniform(0.75, 1.25) * (1 + rng.uniform(-0.4, 0.4, 3))
     return piece[..., None] * direction.astype(np.float32) + colour.astype(np.float32)
 
 
 def _background(size: int, textures: tuple[str, ...], base: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """A photograph's texture with small bars and discs of others on it: (size, size, 3) float32."""
     colour = base if rng.random() < 0.3 else rng.uniform(0.15, 0.85, 3)
-    picture = _paint(str(rng.choice(textures)), (size, size), colour, rng)
-    for _ in range(int(rng.integers(4, 10))):
+    picture = _paint(str(rng.choice(textures)), (size, size), colour, rng, 0.12)
+    for _ in range(int(rng.integers(3, 8))):
         cover = _cover("disc" if rng.random() < 0.5 else "square", rng.uniform(0.03, 0.09) * size, rng)[..., None]
         h, w = cover.shape[:2]
         top, left = int(rng.integers(0, size - h + 1)), int(rng.integers(0, size - w + 1))
         colour = base if rng.random() < 0.5 else rng.uniform(0.15, 0.85, 3)
-        paint = _paint(str(rng.choice(textures)), (h, w), colour, rng)
+        paint = _paint(str(rng.choice(textures)), (h, w), colour, rng, 0.12)
         window = picture[top : top + h, left : left + w]
         window += cover * (paint - window)
     return picture
