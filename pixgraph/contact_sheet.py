@@ -33,8 +33,10 @@ def contact_sheet(dataset: FewShotDataset, indices: Sequence[int], side: int = 1
         x, y = (position % columns) * (side + 4), (position // columns) * (side + 2 * CAPTION + 4)
         small, classes = _thumbnail(dataset, index, side)
         sheet.paste(small, (x + (side - small.width) // 2, y + (side - small.height) // 2))
-        draw.text((x, y + side), _cut(dataset.samples[index].key, side), fill="black")
-        draw.text((x, y + side + CAPTION), _cut(", ".join(classes), side), fill="dimgray")
+        key, names = _plain(dataset.samples[index].key), _plain(", ".join(classes))
+        most = side // 6  # characters that fit
+        draw.text((x, y + side), key if len(key) <= most else "..." + key[3 - most :], fill="black")
+        draw.text((x, y + side + CAPTION), names if len(names) <= most else names[: most - 3] + "...", fill="dimgray")
     return sheet
 
 
@@ -53,8 +55,6 @@ def _thumbnail(dataset: FewShotDataset, index: int, side: int) -> tuple[Image.Im
     return Image.fromarray(small), classes
 
 
-def _cut(text: str, side: int) -> str:
-    """As much of `text` as fits below a small picture, in characters that Pillow's own font has."""
-    text = text.encode("ascii", "replace").decode()
-    most = side // 6
-    return text if len(text) <= most else "..." + text[len(text) - most + 3 :]
+def _plain(text: str) -> str:
+    """`text` in the characters that Pillow's own font has."""
+    return text.encode("ascii", "replace").decode()

@@ -51,9 +51,10 @@ class PredictOptions:
 def run(argv: Sequence[str]) -> int:
     """Predict; exit code 1 when some pictures could not be read, and their names on stderr."""
     options = parse_predict(argv)
-    from pixgraph.prediction import predict_folder
+    from pixgraph.prediction import predict_folder, query_files
     from pixgraph.training.distributed import ProcessGroup
 
+    query_files(Path(options.query), Path(options.out))  # a typing error shall not cost a minute of loading
     with ProcessGroup() as world:
         segmenter = fitted(options)
         results = predict_folder(

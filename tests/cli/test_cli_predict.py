@@ -1,0 +1,198 @@
+import errno
+import json
+import resource
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from pixgraph.cli.main import main
+from pixgraph.data.images import palette
+from pixgraph.prediction import output_names
+
+FAST = ["--method", "prototype", "--backbone.size", "64", "--device", "cpu"]
+
+
+def predict(support, query, out, *more):
+    return main(["predict", "--support", str(support), "--query", str(query), "--out", str(out), *FAST, *more])
+
+
+def test_masks_have_the_size_of_their_pictures(support, query, tmp_path, capsys):
+    out = tmp_path / "new" / "out"
+    assert predict(support, query, out) == 0
+    assert "3 of 3 pictures segmented" in capsys.readouterr().out
+    assert sorted(str(p.relative_to(out)) for p in out.rglob("*") if p.is_file()) == [
+        "masks/a.png",
+        "masks/b c.png",
+        "masks/more/ä.png",
+        "predictions.json",
+    ]
+    for name, size in {"a.png": (64, 48), "b c.png": (50, 70), "more/ä.png": (64, 48)}.items():
+        with Image.open(out / "masks" / name) as mask:
+            assert (mask.size, mask.mode) == (size, "P")
+            assert mask.getpalette()[:6] == palette()[:2].ravel().tolist()
+            assert set(np.unique(np.asarray(mask))) == {0, 1}
+
+
+def test_predictions_json_tells_what_was_found(support, query, tmp_path):
+    predict(support, query, tmp_path / "out")
+    found = json.loads((tmp_path / "out" / "predictions.json").read_text())
+    assert (found["method"], found["backbone"], found["supports"], found["failed"]) == ("prototype", "filters", 2, 0)
+    assert found["classes"] == {"1": "apple"}
+    assert [p["file"] for p in found["pictures"]] == ["a.png", "b c.jpg", "more/ä.png"]
+    for picture in found["pictures"]:
+        mask = np.asarray(Image.open(tmp_path / "out" / picture["mask"]))
+        assert picture["size"] == list(mask.shape)
+        assert picture["classes"] == {"background": int((mask == 0).sum()), "apple": int((mask == 1).sum())}
+        assert picture["seconds"] > 0
+
+
+def test_the_object_is_found(support, query, tmp_path):
+    predict(support, query, tmp_path / "out")
+    red = np.asarray(Image.open(query / "a.png"))[:, :, 0] > 200
+    mask = np.asarray(Image.open(tmp_path / "out" / "masks" / "a.png")) == 1
+    assert (red & mask).sum() / (red | mask).sum() > 0.5
+
+
+def test_probabilities_and_overlays_on_request(support, query, tmp_path):
+    out = tmp_path / "out"
+    assert predict(support, query, out, "--probabilities", "--overlay") == 0
+    values = np.load(out / "probabilities" / "b c.npy")
+    assert (values.shape, values.dtype) == ((2, 70, 50), np.float16)
+    np.testing.assert_allclose(values.astype(np.float32).sum(0), 1, atol=2e-3)
+    mask = np.asarray(Image.open(out / "masks" / "b c.png"))
+    assert (values.argmax(0) == mask).mean() > 0.99  # half precision may tie
+    with Image.open(out / "overlays" / "b c.jpg") as picture:
+        assert picture.size == (50, 70)
+
+
+def test_predicting_twice_gives_the_same_files(support, query, tmp_path):
+    for name in ("one", "two"):
+        predict(support, query, tmp_path / name)
+    one, two = ((tmp_path / name / "masks" / "a.png").read_bytes() for name in ("one", "two"))
+    assert one == two
+
+
+def test_bad_pictures_are_skipped_and_named(support, query, tmp_path, capsys):
+    (query / "bad.jpg").write_bytes(b"nonsense")
+    (query / "empty.png").write_bytes(b"")
+    (query / "notes.txt").write_text("not a picture, and not taken for one")
+    (query / "dangling.png").symlink_to(query / "nowhere.png")
+    good = (query / "b c.jpg").read_bytes()
+    (query / "torn.jpg").write_bytes(good[: len(good) // 2])
+    assert predict(support, query, tmp_path / "out") == 1
+    said = capsys.readouterr()
+    assert "3 of 7 pictures segmented" in said.out
+    skipped = [line for line in said.err.splitlines() if line.startswith("pixgraph: skipped ")]
+    assert len(skipped) == 4
+    for words in ("bad.jpg: not a picture", "empty.png: the file is empty", "torn.jpg: broken or truncated"):
+        assert sum(words in line for line in skipped) == 1
+    found = json.loads((tmp_path / "out" / "predictions.json").read_text())
+    assert found["failed"] == 4
+    failed = [p for p in found["pictures"] if "error" in p]
+    assert [set(p) for p in failed] == [{"file", "error"}] * 4
+    assert len(list((tmp_path / "out" / "masks").rglob("*.png"))) == 3
+
+
+def test_one_picture_may_be_the_query(support, query, tmp_path):
+    assert predict(support, query / "a.png", tmp_path / "out") == 0
+    assert (tmp_path / "out" / "masks" / "a.png").is_file()
+
+
+def test_earlier_output_below_the_query_is_not_segmented(support, query):
+    assert predict(support, query, query / "out") == 0
+    assert predict(support, query, query / "out") == 0
+    assert len(json.loads((query / "out" / "predictions.json").read_text())["pictures"]) == 3
+
+
+def test_class_indices_with_names(tmp_path, query):
+    root = tmp_path / "indexed"
+    for kind in ("images", "masks"):
+        (root / kind).mkdir(parents=True)
+    rgb, mask = np.zeros((40, 40, 3), np.uint8), np.zeros((40, 40), np.uint8)
+    for number, (colour, rows) in enumerate((((220, 40, 40), slice(0, 15)), ((40, 60, 220), slice(25, 40))), start=3):
+        rgb[rows], mask[rows] = colour, number
+    Image.fromarray(rgb).save(root / "images" / "x.png")
+    Image.fromarray(mask).save(root / "masks" / "x.png")
+    (root / "classes.json").write_text(json.dumps({"0": "background", "3": "apple", "4": "cup"}))
+    assert predict(root, query, tmp_path / "out") == 0
+    found = json.loads((tmp_path / "out" / "predictions.json").read_text())
+    assert list(found["classes"].values()) == ["apple", "cup"]
+    assert found["pictures"][0]["classes"]["apple"] > 0
+
+
+@pytest.mark.parametrize(
+    ("argv", "words"),
+    [
+        ([], "--support: missing; expected --support DIR --query DIR --out DIR"),
+        (["--support", "s"], "--query: missing"),
+        (["--support", "s", "--query", "q"], "--out: missing"),
+        (["--support", "nowhere", "--query", "q", "--out", "o"], "no folder nowhere"),
+        (["--support", "s", "--checkpoint", "nowhere"], "nowhere: does not exist; expected the folder of a run"),
+    ],
+)
+def test_missing_arguments(fails, argv, words):
+    assert words in fails("predict", *argv)
+
+
+def test_wrong_arguments(fails, support, query, tmp_path):
+    args = ["predict", "--support", support, "--out", tmp_path / "out", "--query"]
+    assert "nowhere: no such file or folder; expected a picture or a folder" in fails(*args, "nowhere")
+    assert "method: got 'magic', expected one of graph, propagate" in fails(*args, query, "--method", "magic")
+    assert "method 'graph' needs a trained run" in fails(*args, query, "--method", "graph")
+    assert "backbone.name 'alexnet' is unknown" in fails(*args, query, "--backbone.name", "alexnet")
+    (tmp_path / "empty").mkdir()
+    assert "no picture in this folder; expected files that end in .bmp" in fails(*args, tmp_path / "empty")
+    masks = ["predict", "--support", support, "--query", query, "--out", query.parent]
+    query.rename(query.parent / "masks")
+    masks[4] = query.parent / "masks"
+    assert "its masks would replace the pictures" in fails(*masks)
+
+
+def test_supports_must_be_whole(fails, support, query, tmp_path):
+    args = ["predict", "--support", support, "--query", query, "--out", tmp_path / "out", *FAST]
+    Image.fromarray(np.zeros((9, 9), np.uint8)).save(support / "masks" / "apple" / "0.png")
+    assert "apple/0.png: got" in fails(*args)
+    for k in range(2):
+        Image.fromarray(np.zeros((48, 64), np.uint8)).save(support / "masks" / "apple" / f"{k}.png")
+    assert "none of the 2 masks shows a class" in fails(*args)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_full_disk_ends_in_one_line_and_keeps_what_is_whole(monkeypatch, fails, support, query, tmp_path):
+    import pixgraph.prediction as module
+
+    whole = module.write_palette_mask
+
+    def fill(path, mask):
+        if path.name == "b c.png":
+            raise OSError(errno.ENOSPC, "No space left on device", str(path))
+        whole(path, mask)
+
+    monkeypatch.setattr(module, "write_palette_mask", fill)
+    out = tmp_path / "out"
+    line = fails("predict", "--support", support, "--query", query, "--out", out, *FAST)
+    assert line.endswith("b c.png: No space left on device")
+    found = json.loads((out / "predictions.json").read_text())
+    assert [p["file"] for p in found["pictures"]] == ["a.png"]
+    assert [p.name for p in (out / "masks").iterdir()] == ["a.png"]
+
+
+def test_files_that_cannot_grow_leave_nothing_half_written(fails, support, query, tmp_path):
+    out = tmp_path / "out"
+    args = ["predict", "--support", support, "--query", query, "--out", out, *FAST, "--probabilities"]
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4000, hard))  # a mask fits, probabilities do not
+    try:
+        line = fails(*args)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert "File too large" in line
+    left = {p.name for p in out.rglob("*") if p.is_file()}
+    assert left == {"a.png", "predictions.json"}
+
+
+def test_output_names_differ(tmp_path):
+    from pathlib import Path
+
+    assert output_names([Path("A.jpg"), Path("a.png"), Path("b.png")]) == ["A.jpg", "a.png", "b"]
