@@ -187,7 +187,7 @@ def test_nothing_before_fit(segmenter):
         (scene(0)[0], np.full((60, 80), 300), r"mask: got numbers 300\.\.300, expected class ids in 0\.\.255"),
         (scene(0)[0], np.full((60, 80), 0.5), "mask: got fractions, expected whole numbers"),
         (np.zeros((60, 80, 7)), np.zeros((60, 80)), r"got shape \(60, 80, 7\), expected \(H, W\)"),
-        (7, [np.zeros((60, 80))], "got int, expected a path, PIL image, array or tensor"),
+        (7, [np.zeros((60, 80))], "got int, expected a path, a PIL image, an array, a tensor, or a list of them"),
         ([7], [np.zeros((60, 80))], "got int, expected a path, a PIL image, a NumPy array or a tensor"),
         ("nowhere.png", np.zeros((60, 80)), "nowhere.png: no such file"),
     ],

@@ -184,7 +184,7 @@ def _with_true(cls: type, argv: Sequence[str]) -> list[str]:
 def _explain(cls: type, parser: Any, message: str) -> str:
     """One line in our own words for what jsonargparse found."""
     message = " ".join(message.split())
-    wrong_value = re.match(r'Parser key "([\w.]+)": .*Got value: (.*)$', message)
+    wrong_value = re.match(r'Parser key "([\w.]+)": .*(?:Got|Given) value: (.*)$', message)
     if wrong_value:
         key, value = wrong_value.groups()
         return f"--{key}: got {value!r}, expected {legal(cls, key)}"

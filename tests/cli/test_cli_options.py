@@ -73,6 +73,7 @@ WRONG = [
     (["--frobnicate"], r"unknown option --frobnicate; see pixgraph train --help$"),
     (["--train.steps"], r"--train\.steps: expected one argument"),
     (["--config"], r"--config: expected the path of a YAML file"),
+    (["--data.root", "[1]", "--data.weight", "x"], r"--data\.weight: got 'x', expected a number > 0$"),
     (["--config", "nowhere.yaml"], r"nowhere\.yaml: No such file or directory; expected a YAML file"),
     (["--resume"], r"--resume: nothing says which run; expected --resume RUN_FOLDER, or --run NAME"),
     (["--resume", "runs/nowhere"], r"runs/nowhere: does not exist; expected the folder of a run"),

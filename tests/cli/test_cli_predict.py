@@ -127,7 +127,7 @@ def test_class_indices_with_names(tmp_path, query):
         ([], "--support: missing; expected --support DIR --query DIR --out DIR"),
         (["--support", "s"], "--query: missing"),
         (["--support", "s", "--query", "q"], "--out: missing"),
-        (["--support", "nowhere", "--query", "q", "--out", "o"], "no folder nowhere"),
+        (["--support", "nowhere", "--query", "q", "--out", "o"], "q: no such file or folder"),
         (["--support", "s", "--checkpoint", "nowhere"], "nowhere: does not exist; expected the folder of a run"),
     ],
 )
@@ -138,6 +138,7 @@ def test_missing_arguments(fails, argv, words):
 def test_wrong_arguments(fails, support, query, tmp_path):
     args = ["predict", "--support", support, "--out", tmp_path / "out", "--query"]
     assert "nowhere: no such file or folder; expected a picture or a folder" in fails(*args, "nowhere")
+    assert "no folder nowhere" in fails("predict", "--support", "nowhere", "--query", query, "--out", tmp_path)
     assert "method: got 'magic', expected one of graph, propagate" in fails(*args, query, "--method", "magic")
     assert "method 'graph' needs a trained run" in fails(*args, query, "--method", "graph")
     assert "backbone.name 'alexnet' is unknown" in fails(*args, query, "--backbone.name", "alexnet")
