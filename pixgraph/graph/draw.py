@@ -52,16 +52,7 @@ def draw_graph(task: FewShotTask, graph: Graph, edges_per_kind: int = 60, seed: 
     offset = np.concatenate([[0], np.cumsum(sizes[:, 1] + GAP * sizes[:, 1].max())])
     figure = Figure(figsize=(min(2.6 * shown, 20), 3.4), layout="constrained")
     axes = figure.add_subplot()
-    for i, picture in enumerate(pictures[:shown]):
-        height, width = picture.rgb.shape[1:]
-        axes.imshow(
-            picture.rgb.cpu().permute(1, 2, 0).clamp(0, 1).numpy(),
-            extent=(offset[i] - 0.5, offset[i] + width - 0.5, height - 0.5, -0.5),
-        )
-        role = (
-            "support" if i < len(task.support) else "query" if i < len(task.support) + len(task.query) else "unlabelled"
-        )
-        axes.text(offset[i], -0.02 * height, role, va="bottom", fontsize=9)
+    _draw_pictures(axes, task, offset[:shown])
     # From 0..1 to the pixels of the common canvas.
     xy = graph.ndata["rgbxy"].cpu().numpy()[:, 3:] * (sizes[image.numpy()][:, ::-1] - 1)
     xy[:, 0] += offset[image.numpy()]
@@ -71,6 +62,19 @@ def draw_graph(task: FewShotTask, graph: Graph, edges_per_kind: int = 60, seed: 
     axes.axis("off")
     axes.legend(loc="upper center", bbox_to_anchor=(0.5, 0), ncols=6, fontsize=8, frameon=False)
     return figure
+
+
+def _draw_pictures(axes: Axes, task: FewShotTask, offset: np.ndarray) -> None:
+    """The photographs with their roles above, each from its own x on."""
+    pictures = [*task.support, *task.query, *task.unlabelled]
+    roles = ["support"] * len(task.support) + ["query"] * len(task.query) + ["unlabelled"] * len(task.unlabelled)
+    for picture, role, left in zip(pictures, roles, offset, strict=False):
+        height, width = picture.rgb.shape[1:]
+        axes.imshow(
+            picture.rgb.cpu().permute(1, 2, 0).clamp(0, 1).numpy(),
+            extent=(left - 0.5, left + width - 0.5, height - 0.5, -0.5),
+        )
+        axes.text(left, -0.02 * height, role, va="bottom", fontsize=9)
 
 
 def _draw_edges(axes: Axes, graph: Graph, xy: np.ndarray, edges_per_kind: int, rng: np.random.Generator) -> None:
@@ -85,7 +89,9 @@ def _draw_edges(axes: Axes, graph: Graph, xy: np.ndarray, edges_per_kind: int, r
             ids = rng.choice(ids, min(edges_per_kind, len(ids)), replace=False)
             lines = np.stack([xy[src[ids]], xy[dst[ids]]], axis=1)  # (e, 2, 2)
             name = kind.name.lower().replace("_", " ")
-            axes.add_collection(LineCollection(list(lines), colors=EDGE_COLORS[kind], linewidths=0.9, label=name))
+            axes.add_collection(
+                LineCollection(list(lines), colors=EDGE_COLORS[kind], linewidths=0.9, alpha=0.8, label=name)
+            )
 
 
 def _draw_nodes(axes: Axes, label: torch.Tensor, xy: np.ndarray) -> None:
@@ -95,5 +101,11 @@ def _draw_nodes(axes: Axes, label: torch.Tensor, xy: np.ndarray) -> None:
             at = xy[(label == c).numpy()]
             name = "background" if c == 0 else f"class {c}"
             axes.scatter(
-                *at.T, s=9, c=NODE_COLORS[c % len(NODE_COLORS)], edgecolors="white", linewidths=0.4, label=name
+                at[:, 0],
+                at[:, 1],
+                s=9,
+                c=NODE_COLORS[c % len(NODE_COLORS)],
+                edgecolors="white",
+                linewidths=0.4,
+                label=name,
             )

@@ -70,7 +70,7 @@ def lattice_features(
         (E, 3) float32 in the order of `lattice_edges`.
     """
     height, width = rgb.shape[:2]
-    sizes = [(height * (width - d), (height - d) * width) for d in dilations]
+    sizes = [(height * max(width - d, 0), max(height - d, 0) * width) for d in dilations]
     feature = torch.ones(2 * sum(map(sum, sizes)), 3, device=rgb.device)
     start = 0
     for d, (across, along) in zip(dilations, sizes, strict=True):
