@@ -81,6 +81,7 @@ BOUNDS: dict[str, Bounds] = {
     "model.encoder_blocks": COUNT,
     "model.decoder_blocks": COUNT,
     "model.dropout": Bounds(0, 1, open_high=True),
+    "model.input_dropout": Bounds(0, 1, open_high=True),
     "loss.bce": COUNT,
     "loss.dice": COUNT,
     "loss.auxiliary": COUNT,

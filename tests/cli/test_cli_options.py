@@ -40,7 +40,7 @@ def test_lists_and_further_sources():
 def test_a_switch_needs_no_value():
     assert parse(Config, "train", ["--data.parts", "--seed", "1"]).data.parts
     assert parse(Config, "train", ["--data.parts"]).data.parts
-    assert not parse(Config, "train", ["--model.lattice", "false"]).model.lattice
+    assert not parse(Config, "train", ["--model.evidence", "false"]).model.evidence
 
 
 def test_print_config_gives_what_config_takes(capsys, write):

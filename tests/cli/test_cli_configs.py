@@ -1,0 +1,36 @@
+from pathlib import Path
+
+import pytest
+
+from pixgraph.cli.evaluate import parse_evaluate
+from pixgraph.cli.options import parse
+from pixgraph.cli.predict import parse_predict
+from pixgraph.config import Config
+from pixgraph.data.catalog import dataset_names
+
+CONFIGS = Path(__file__).parents[2] / "configs"
+DATA = sorted(path for path in CONFIGS.glob("*.yaml") if path.name != "propagate.yaml")
+METHOD = str(CONFIGS / "propagate.yaml")
+
+
+@pytest.mark.parametrize("path", DATA, ids=lambda path: path.stem)
+def test_each_config_trains_evaluates_and_predicts(path):
+    config = parse(Config, "train", ["--config", str(path)])
+    assert config.data.name == path.stem
+    options = parse_evaluate(["--config", str(path), "--config", METHOD])
+    assert (options.data, options.backbone, options.graph) == (config.data, config.backbone, config.graph)
+    assert options.method == "propagate"
+    folders = ["--support", "s", "--query", "q", "--out", "o"]
+    assert parse_predict(["--config", str(path), *folders]).backbone == config.backbone
+
+
+def test_every_large_data_set_has_a_config():
+    # The microscopy sets are sources of further episodes, not benchmarks.
+    assert {path.stem for path in DATA} == set(dataset_names()) - {"nuclei", "blood_cells"}
+
+
+@pytest.mark.parametrize("path", [*DATA, Path(METHOD)], ids=lambda path: path.stem)
+def test_each_config_says_how_to_use_it(path):
+    text = path.read_text()
+    assert "#   pixgraph " in text
+    assert path.name == "propagate.yaml" or "# Reached" in text
