@@ -13,6 +13,7 @@ from torch import nn
 from pixgraph.backbones.features import FeatureStore
 from pixgraph.config import Config
 from pixgraph.data.augmented import Augmented
+from pixgraph.data.base import FewShotDataset
 from pixgraph.data.catalog import open_dataset
 from pixgraph.data.episodes import EpisodeSampler
 from pixgraph.data.labelled import labelled_subset
@@ -58,17 +59,22 @@ class TrainingTasks:
 
     def __call__(self, index: int) -> FewShotTask:
         """The task of episode `index`, on the device of the store."""
-        source = int(source_generator(self._config.seed, index).choice(len(self.datasets), p=self._chances))
+        source = self.source(index)
         episode = self._samplers[source][index]
         return load_task(self.datasets[source], episode, self._store, self._variants[source], self._config.seed)
+
+    def source(self, index: int) -> int:
+        """Position in `datasets` of the data set that episode `index` is drawn from."""
+        return int(source_generator(self._config.seed, index).choice(len(self.datasets), p=self._chances))
 
     def digests(self) -> dict[str, str]:
         """For each source, what tells its pictures and classes from others'."""
         return {f"{i} {dataset.name}": dataset_digest(dataset) for i, dataset in enumerate(self.datasets)}
 
-    def _sampler(self, dataset: Any) -> EpisodeSampler:
+    def _sampler(self, dataset: FewShotDataset) -> EpisodeSampler:
         episodes, seed = self._config.episodes, self._config.seed
         fraction = episodes.label_fraction
+        needed = episodes.k_shot + -(-episodes.n_query // episodes.n_way)  # labelled pictures of a class in an episode
         return EpisodeSampler(
             dataset,
             n_way=episodes.n_way,
@@ -77,7 +83,7 @@ class TrainingTasks:
             n_unlabelled=episodes.n_unlabelled,
             min_area=episodes.min_area,
             seed=seed,
-            labelled=None if fraction >= 1 else labelled_subset(dataset, fraction, seed),
+            labelled=None if fraction >= 1 else labelled_subset(dataset, fraction, seed, needed),
         )
 
 

@@ -87,12 +87,11 @@ def test_fifty_kills_change_nothing(tmp_path, seed):
 
 @pytest.mark.slow
 def test_torchrun_starts_it(tmp_path):
-    code = (
-        f"from tiny_training import *\nfor _ in range(2):\n    tiny_train(tiny_config({str(tmp_path)!r}, 'torchrun'))"
-    )
+    training = f"tiny_train(tiny_config({str(tmp_path)!r}, 'torchrun'))"
+    code = f"from tiny_training import *\n{training}\n{training}"
     script = tmp_path / "go.py"
     script.write_text(f"import sys; sys.path.insert(0, {str(PROGRAM.parent)!r})\n{code}\n")
-    command = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2", "--master_port=0", str(script)]
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", str(script)]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=250)
     # The second training of the same name is refused, once and in words.
     assert done.returncode != 0

@@ -87,7 +87,7 @@ def test_every_other_setting_counts():
     old = dataclasses.asdict(Config())
     new = dataclasses.asdict(Config())
     new["graph"]["dilations"] = [1]
-    new["model"]["dropout"] = 0.0
+    new["model"]["dropout"] = 0.77
     assert set(differing_keys(old, new)) == {"graph.dilations", "model.dropout"}
 
 
