@@ -125,9 +125,9 @@ class ModelConfig:
         heads: Attention heads.
         encoder_blocks: Class-agnostic attention blocks on the support and task graphs.
         decoder_blocks: Class-wise attention blocks on the task graph.
-        dropout: Dropout on node inputs and inside blocks.
+        dropout: Dropout inside blocks.
+        input_dropout: Share of the projected feature channels hidden from all nodes of an episode in training.
         evidence: Feed the class-wise evidence.
-        lattice: Use the query lattice.
         edge_features: Let the 3-d edge features bias attention.
     """
 
@@ -135,9 +135,9 @@ class ModelConfig:
     heads: int = 4
     encoder_blocks: int = 1
     decoder_blocks: int = 4
-    dropout: float = 0.1
+    dropout: float = 0.0
+    input_dropout: float = 0.2
     evidence: bool = True
-    lattice: bool = True
     edge_features: bool = True
 
 

@@ -5,8 +5,13 @@ from __future__ import annotations
 from typing import Protocol, runtime_checkable
 
 import torch
+import torch.nn.functional as F
 
+from pixgraph.config import GraphConfig
 from pixgraph.data.picture import FewShotTask
+from pixgraph.graph.support import SupportPart, support_part
+from pixgraph.graph.task import attach_queries
+from pixgraph.models.network import PixGraphNet
 
 
 @runtime_checkable
@@ -31,3 +36,57 @@ class Predictor(Protocol):
             For each query, in order, the probabilities of background and the N classes: (N+1, H, W) float32 at the
             working size of the query's picture, at least 0, summing to one over the first axis.
         """
+
+
+class GraphPredictor:
+    """The trained GNN as a predictor.
+
+    Args:
+        network: A trained network; used in evaluation mode.
+        config: How graphs are built; the stride may differ from that of the training.
+        seed: Seed of node and edge sampling.
+    """
+
+    name = "graph"
+
+    def __init__(self, network: PixGraphNet, config: GraphConfig, seed: int = 0) -> None:
+        self.network, self.config, self.seed = network, config, seed
+        self._supports: tuple[tuple[object, ...], SupportPart] | None = None
+
+    @torch.no_grad()
+    def predict(self, task: FewShotTask) -> list[torch.Tensor]:
+        """Class probabilities of every query, see `Predictor.predict`."""
+        self.network.eval()
+        part = self._support_part(task)
+        found = []
+        for query in task.query:
+            graph = attach_queries(part, [query], task.unlabelled)
+            one = FewShotTask(task.n_way, task.support, [query], task.unlabelled)
+            found.append(class_probabilities(self.network(graph, one).logits[0], query.rgb.shape[-2:]))
+        return found
+
+    def _support_part(self, task: FewShotTask) -> SupportPart:
+        """The graph of the supports, kept while the same pictures with the same labels come again."""
+        # The tensors themselves are kept in the key, so that no id can be given to another one meanwhile.
+        key = tuple(t for p in task.support for t in (p.rgb, p.label, p.features[0]))
+        if self._supports is None or not _same(self._supports[0], key):
+            self._supports = (key, support_part(task.support, self.config, self.seed))
+        return self._supports[1]
+
+
+def class_probabilities(logits: torch.Tensor, size: torch.Size | tuple[int, int]) -> torch.Tensor:
+    """Softmax of the class logits and a background of zero, at the size of the picture.
+
+    Args:
+        logits: (N, h, w).
+        size: Height and width in pixels.
+
+    Returns:
+        (N+1, height, width) float32, summing to one over the first axis.
+    """
+    full = F.interpolate(logits[None].float(), tuple(size), mode="bilinear", align_corners=False)[0]
+    return torch.softmax(torch.cat([torch.zeros_like(full[:1]), full]), 0)
+
+
+def _same(a: tuple[object, ...], b: tuple[object, ...]) -> bool:
+    return len(a) == len(b) and all(x is y for x, y in zip(a, b, strict=True))

@@ -1,0 +1,150 @@
+"""Class-wise evidence: what the labelled support cells say about a query cell, for one level of a backbone.
+
+For a query cell i and support cells j with unit features, s_ij = <q_i, s_j>, and w_jn the share of cell j that class n
+covers, of the share v_j whose label is known, the evidence for class n against the rest is
+
+    a_t = sum_j softmax_j(t s_ij + log v_j) w_jn / v_j        attention to the support labels, at two sharpnesses t
+    m   = max_{j in fg_n} s_ij,  d = m - max_{j not in fg_n} s_ij                   nearest neighbour of either side
+    c   = <q_i, p_n>,            e = c - <q_i, b_n>      prototypes: p_n, b_n are the normalised weighted sums of s_j
+
+a is soft label propagation, m and d are 1-nearest-neighbour matching, c and e the masked-average-pooling prototypes of
+PANet (Wang et al., ICCV 2019). Nothing here depends on N or on the order of the classes.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from pixgraph.models.levels import at_most
+
+EVIDENCE = 6
+"""Channels of the evidence of one level."""
+
+SUPPORT_CELLS = 16
+QUERY_CELLS = 32
+
+
+def soft_labels(label: torch.Tensor, n_way: int, height: int, width: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Share of each cell that each class covers, and share whose label is known.
+
+    Args:
+        label: (B, H, W) int64 in 0..n_way or 255.
+        n_way: Number of classes N.
+        height: Rows of cells.
+        width: Columns of cells.
+
+    Returns:
+        Weights (B * height * width, N) and known shares (B * height * width,), float32 in 0..1.
+    """
+    ways = torch.arange(1, n_way + 1, device=label.device)
+    onehot = (label.unsqueeze(1) == ways.view(1, -1, 1, 1)).float()  # (B, N, H, W)
+    planes = torch.cat([onehot, (label != 255).unsqueeze(1).float()], 1)
+    pooled = F.adaptive_avg_pool2d(planes, (height, width)).permute(0, 2, 3, 1).reshape(-1, n_way + 1)
+    return pooled[:, :n_way], pooled[:, n_way]
+
+
+def hard_sides(weight: torch.Tensor, known: torch.Tensor) -> torch.Tensor:
+    """Which support cells stand for a class: those it covers by more than half, or else the best covered one.
+
+    Args:
+        weight: (S, N) share covered by each class.
+        known: (S,) share whose label is known.
+
+    Returns:
+        (S, N) bool; a class without any labelled pixel has no cell.
+    """
+    side = weight > 0.5 * known.clamp_min(1e-6).unsqueeze(1)
+    best = (weight == weight.amax(0, keepdim=True)) & (weight > 0)
+    return torch.where(side.any(0, keepdim=True), side, best)
+
+
+class Evidence(nn.Module):
+    """The six evidence channels above, with the two sharpnesses learnt.
+
+    Args:
+        sharpness: Initial values of the two t.
+    """
+
+    def __init__(self, sharpness: tuple[float, float] = (10.0, 40.0)) -> None:
+        super().__init__()
+        self.log_sharpness = nn.Parameter(torch.tensor([math.log(t) for t in sharpness]))
+
+    def forward(
+        self, query: torch.Tensor, support: torch.Tensor, weight: torch.Tensor, known: torch.Tensor
+    ) -> torch.Tensor:
+        """Evidence of each class at each query cell.
+
+        Args:
+            query: (P, C) unit features.
+            support: (S, C) unit features.
+            weight: (S, N) share of a cell that a class covers.
+            known: (S,) share whose label is known.
+
+        Returns:
+            (P, N, 6): a_1, a_2, d, m, e, c of the module's text.
+        """
+        similarity = query @ support.T  # (P, S)
+        offset = known.clamp_min(1e-6).log()
+        share = weight / known.clamp_min(1e-6).unsqueeze(1)
+        soft = [torch.softmax(similarity * t + offset, 1) @ share for t in self.log_sharpness.exp()]  # 2 x (P, N)
+        fg = hard_sides(weight, known)
+        best, rival = _nearest(similarity, fg, known > 0)
+        rest = (known.unsqueeze(1) - weight).clamp_min(0)
+        own = query @ F.normalize(weight.T @ support, dim=1).T  # (P, N)
+        other = query @ F.normalize(rest.T @ support, dim=1).T
+        return torch.stack([*soft, best - rival, best, own - other, own], 2)
+
+
+def _nearest(similarity: torch.Tensor, fg: torch.Tensor, known: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Largest similarity to the cells of each class and to the other known cells; -1 where there is none: (P, N) each."""
+    best, rival = [], []
+    for n in range(fg.shape[1]):
+        for cells, found in ((fg[:, n], best), (known & ~fg[:, n], rival)):
+            some = cells.nonzero().squeeze(1)
+            empty = similarity.new_full((len(similarity),), -1.0)
+            found.append(similarity.index_select(1, some).amax(1) if len(some) else empty)
+    return torch.stack(best, 1), torch.stack(rival, 1)
+
+
+class LevelEvidence(nn.Module):
+    """Evidence of every backbone level but the finest, each on its own grid, brought to the grid of the query's nodes.
+
+    Support maps are averaged to at most `SUPPORT_CELLS` cells a side, query maps to at most `QUERY_CELLS`, so that the
+    cost does not depend on the node stride. The finest level, mere edges and colours, serves the upsampling only.
+
+    Args:
+        levels: Number of the backbone's levels.
+    """
+
+    def __init__(self, levels: int) -> None:
+        super().__init__()
+        self.first = 1 if levels > 1 else 0
+        self.levels = nn.ModuleList([Evidence() for _ in range(levels - self.first)])
+
+    def forward(
+        self, query: list[torch.Tensor], support: list[torch.Tensor], label: torch.Tensor, n_way: int
+    ) -> list[torch.Tensor]:
+        """Evidence maps.
+
+        Args:
+            query: (C_l, H_l, W_l) standardised maps of one query, finest level first.
+            support: (B, C_l, H_l, W_l) those of the supports.
+            label: (B, H, W) int64 labels of the supports in 0..n_way or 255.
+            n_way: Number of classes N.
+
+        Returns:
+            For each level but the finest (N, 6, h_l, w_l).
+        """
+        maps = []
+        for evidence, q_map, s_map in zip(self.levels, query[self.first :], support[self.first :], strict=True):
+            q_map, s_map = at_most(q_map, QUERY_CELLS), at_most(s_map, SUPPORT_CELLS)
+            weight, known = soft_labels(label, n_way, *s_map.shape[-2:])
+            q = F.normalize(q_map.flatten(1).T, dim=1)
+            s = F.normalize(s_map.permute(0, 2, 3, 1).flatten(0, 2), dim=1)
+            e = evidence(q, s, weight, known)  # (P, N, 6)
+            maps.append(e.permute(1, 2, 0).reshape(n_way, EVIDENCE, *q_map.shape[-2:]))
+        return maps

@@ -1,0 +1,70 @@
+"""Feature maps of the backbone's levels: standardised by the supports, sampled at nodes, compared cell by cell."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+
+from pixgraph.data.picture import Picture
+
+Statistics = list[tuple[torch.Tensor, torch.Tensor]]
+"""Mean and standard deviation of each channel, (C_l, 1, 1) each, for every level."""
+
+
+def level_statistics(pictures: Sequence[Picture]) -> Statistics:
+    """Mean and standard deviation of every channel over the cells of all pictures, level by level.
+
+    Taken over the supports, they centre cosine similarities where the task's own pictures lie, so that street scenes
+    and cells under a microscope need no statistics of their own; queries have no influence on each other through them.
+    """
+    statistics = []
+    for maps in zip(*(p.features for p in pictures), strict=True):
+        cells = torch.cat([m.flatten(1) for m in maps], 1)  # (C, cells)
+        std, mean = torch.std_mean(cells, 1, correction=0)
+        # A channel that hardly varies among the supports must not blow up in a query that differs.
+        statistics.append((mean[:, None, None], (std + 0.1 * std.mean() + 1e-6)[:, None, None]))
+    return statistics
+
+
+def standardise(picture: Picture, statistics: Statistics) -> list[torch.Tensor]:
+    """The picture's feature maps minus the mean, over the standard deviation: (C_l, H_l, W_l) each."""
+    return [(f - mean) / std for f, (mean, std) in zip(picture.features, statistics, strict=True)]
+
+
+def resample(maps: torch.Tensor, height: int, width: int) -> torch.Tensor:
+    """Maps (..., H, W) at another grid of cells: averaged where it is coarser, bilinear where it is finer."""
+    rows, columns = maps.shape[-2:]
+    if (rows, columns) == (height, width):
+        return maps
+    batched = maps.reshape(1, -1, rows, columns)
+    if rows > height or columns > width:
+        out = F.adaptive_avg_pool2d(batched, (height, width))
+    else:
+        out = F.interpolate(batched, (height, width), mode="bilinear", align_corners=False)
+    return out.reshape(*maps.shape[:-2], height, width)
+
+
+def at_most(maps: torch.Tensor, cells: int) -> torch.Tensor:
+    """Maps (..., H, W) averaged to at most `cells` cells a side."""
+    height, width = maps.shape[-2:]
+    return resample(maps, min(height, cells), min(width, cells))
+
+
+def sample_at(maps: torch.Tensor, xy: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
+    """Bilinear values of a map (C, H, W) at points.
+
+    Args:
+        maps: (C, H, W), the cells of a picture of `size` pixels.
+        xy: (n, 2) x and y pixel centres divided by (width - 1) and (height - 1).
+        size: Height and width of the picture in pixels.
+
+    Returns:
+        (n, C).
+    """
+    extent = xy.new_tensor([size[1], size[0]])
+    # From pixel centres over (size - 1) to the -1..1 of grid_sample, whose ends are the picture's outer edges.
+    grid = (2 * xy * (extent - 1) + 1) / extent - 1
+    out = F.grid_sample(maps[None], grid[None, None], mode="bilinear", padding_mode="border", align_corners=False)
+    return out[0, :, 0].T

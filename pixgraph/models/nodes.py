@@ -1,0 +1,91 @@
+"""Where the nodes of a task graph are in their pictures, and the projected backbone features at them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from pixgraph.data.picture import FewShotTask
+from pixgraph.graph.backend import Graph
+from pixgraph.graph.support import SUPPORT
+from pixgraph.models.levels import resample, sample_at
+
+
+@dataclass(frozen=True)
+class NodeGrid:
+    """The nodes of one query or unlabelled picture: a row-major grid of consecutive ids.
+
+    Attributes:
+        first: Id of the first node.
+        rows: Rows of nodes.
+        columns: Nodes in a row.
+    """
+
+    first: int
+    rows: int
+    columns: int
+
+    @property
+    def nodes(self) -> slice:
+        """Ids of the nodes."""
+        return slice(self.first, self.first + self.rows * self.columns)
+
+    def image(self, values: torch.Tensor) -> torch.Tensor:
+        """Values (V, N, ...) of all nodes as pictures of this one's: (N, ..., rows, columns)."""
+        return values[self.nodes].movedim(0, -1).unflatten(-1, (self.rows, self.columns))
+
+
+def node_grids(graph: Graph, task: FewShotTask) -> list[NodeGrid]:
+    """The grids of the queries and then of the unlabelled pictures of a task graph."""
+    first = int((graph.ndata["role"] == SUPPORT).sum())
+    counts = torch.bincount(graph.ndata["image"][first:] - len(task.support)).tolist()
+    grids = []
+    for picture, count in zip((*task.query, *task.unlabelled), counts, strict=True):
+        height, width = picture.rgb.shape[-2:]
+        stride = round(math.sqrt(height * width / count))
+        grids.append(NodeGrid(first, height // stride, width // stride))
+        first += count
+    return grids
+
+
+def node_features(
+    graph: Graph,
+    sampled: Sequence[Sequence[torch.Tensor]],
+    size: tuple[int, int],
+    gridded: Sequence[Sequence[torch.Tensor]],
+    grids: Sequence[NodeGrid],
+    project: nn.ModuleList,
+) -> torch.Tensor:
+    """Sum over the levels of the projected features at every node.
+
+    Projection and interpolation are linear, so levels are projected on their own grids first, where they are small.
+
+    Args:
+        graph: Its first nodes are sampled from pictures, the others form the grids, in this order.
+        sampled: Maps (C_l, H_l, W_l), level by level, of the pictures whose nodes were sampled.
+        size: Height and width of these pictures, in pixels.
+        gridded: Those of the pictures of the grids.
+        grids: One for each of the latter.
+        project: A linear layer for each level.
+
+    Returns:
+        (V, width).
+    """
+    rgbxy, image = graph.ndata["rgbxy"], graph.ndata["image"]
+    last = grids[0].first if grids else len(image)
+    parts = []
+    for i, maps in enumerate(sampled):
+        xy = rgbxy[:last, 3:][image[:last] == i]
+        parts.append(sum(sample_at(m, xy, size) for m in _projected(maps, project)))
+    for maps, grid in zip(gridded, grids, strict=True):
+        total = sum(resample(m, grid.rows, grid.columns) for m in _projected(maps, project))
+        parts.append(total.flatten(1).T)
+    return torch.cat(parts)
+
+
+def _projected(maps: Sequence[torch.Tensor], project: nn.ModuleList) -> list[torch.Tensor]:
+    return [torch.einsum("chw,dc->dhw", m, layer.weight) for m, layer in zip(maps, project, strict=True)]

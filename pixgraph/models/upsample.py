@@ -1,0 +1,62 @@
+"""From node logits to the picture: refinement on the finest feature level, guided by its features and colours."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from pixgraph.models.levels import resample
+
+DETAIL = 16
+HIDDEN = 32
+
+
+class GuidedUpsampler(nn.Module):
+    """Adds to the upsampled logits what the finest feature level and the colours say about the boundary.
+
+    A residual form of joint upsampling (Kopf et al. 2007) with learnt filters; it starts as plain bilinear upsampling.
+    Where the nodes are already finer than that level it leaves the logits alone.
+
+    Args:
+        channels: Channels of the finest level.
+        width: Channels of a node state.
+    """
+
+    def __init__(self, channels: int, width: int) -> None:
+        super().__init__()
+        self.state = nn.Linear(width, DETAIL)
+        self.detail = nn.Conv2d(channels + 3, DETAIL, 1)
+        self.refine = nn.Sequential(
+            nn.Conv2d(2 * DETAIL + 1, HIDDEN, 3, padding=1),
+            nn.GELU(),
+            nn.Conv2d(HIDDEN, HIDDEN, 3, padding=1),
+            nn.GELU(),
+            nn.Conv2d(HIDDEN, 1, 1),
+        )
+        last = self.refine[-1]
+        if isinstance(last, nn.Conv2d):
+            nn.init.zeros_(last.weight)
+            nn.init.zeros_(last.bias)  # type: ignore[arg-type]
+
+    def forward(
+        self, logits: torch.Tensor, states: torch.Tensor, finest: torch.Tensor, rgb: torch.Tensor
+    ) -> torch.Tensor:
+        """Logits on the grid of the finest level.
+
+        Args:
+            logits: (N, rows, columns) of the nodes of one picture.
+            states: (N, rows, columns, C) of the same nodes.
+            finest: (C_0, h, w) standardised features.
+            rgb: (3, H, W) in 0..1.
+
+        Returns:
+            (N, h, w), or the logits themselves where the nodes are at least as fine.
+        """
+        height, width = finest.shape[-2:]
+        if logits.shape[-2] >= height:
+            return logits
+        coarse = torch.cat([self.state(states).permute(0, 3, 1, 2), logits[:, None]], 1)
+        up = F.interpolate(coarse, (height, width), mode="bilinear", align_corners=False)  # (N, 17, h, w)
+        guide = self.detail(torch.cat([finest, resample(rgb, height, width)])[None])
+        return (up[:, -1:] + self.refine(torch.cat([up, guide.expand(len(up), -1, -1, -1)], 1)))[:, 0]
