@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from pixgraph.config import BackboneConfig, Config, EpisodeConfig, GraphConfig, ModelConfig, SourceConfig, TrainConfig
-from pixgraph.demo_photo import COINS, PhotoResult, segment_photo, write_photo
+from pixgraph.demo_photo import COINS, PhotoResult, photo_tiles, segment_photo, write_photo
 from pixgraph.errors import RunError
 from pixgraph.run_scores import EvaluateOptions, keep, score
 from pixgraph.segmenter import FewShotSegmenter
@@ -66,12 +66,12 @@ def run_demo(config: Config, episodes: int = 100, seeds: int = 2, say: Callable[
     train(config)
     say("\n== 2/3 scoring it on classes that it has never seen, beside the trivial baselines")
     options = evaluation_options(config, folder, episodes, seeds)
-    evaluation = score(options)
-    say(result_table(evaluation))
+    scored = score(options)
+    say(result_table(scored.evaluation))
     say("\n== 3/3 a real photograph: three coins are marked by hand; where are the others?")
     for name, result in photograph(folder, config).items():
         say(f"{name}: {result.found} of {len(COINS)} coins found, {result.stray:.1%} of the rest taken for coins")
-    keep(options, evaluation)
+    keep(options, scored)
     say(f"\ndone in {time.perf_counter() - start:.0f} s; look at {folder / 'index.html'} and {folder / PHOTO}")
     return folder
 
@@ -111,7 +111,9 @@ def evaluation_options(config: Config, folder: Path, episodes: int, seeds: int) 
 
 
 def photograph(folder: Path, config: Config) -> dict[str, PhotoResult]:
-    """Segment the photograph by the trained and the training-free graph, and draw both."""
+    """Segment the photograph by the trained and the training-free graph, and keep both for the report."""
+    from pixgraph.report.panels import Panel, save_panels
+
     backbone = BackboneConfig(config.backbone.name, config.backbone.weights, size=256)
     device, seed = config.device, config.seed
     segmenters = {
@@ -121,5 +123,7 @@ def photograph(folder: Path, config: Config) -> dict[str, PhotoResult]:
         "training-free graph": FewShotSegmenter("propagate", backbone, graph=config.graph, device=device, seed=seed),
     }
     results = {name: segment_photo(segmenter) for name, segmenter in segmenters.items()}
-    write_photo(results, folder / PHOTO)
+    tiles = photo_tiles(results)
+    write_photo(tiles, folder / PHOTO)
+    save_panels(folder, "photograph", [Panel("a photograph", "three coins were marked; the others were not", tiles)])
     return results

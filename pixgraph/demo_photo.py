@@ -10,6 +10,7 @@ import numpy as np
 
 from pixgraph.data.base import IGNORE
 from pixgraph.overlay import overlay
+from pixgraph.report.tiles import Tile
 from pixgraph.segmenter import FewShotSegmenter
 from pixgraph.training.atomic import write_atomic
 
@@ -85,17 +86,23 @@ def segment_photo(segmenter: FewShotSegmenter) -> PhotoResult:
     return PhotoResult(rgb, marks, mask)
 
 
-def write_photo(results: dict[str, PhotoResult], path: Path) -> None:
-    """Draw the photograph with its marks, and each method's answer, side by side into a PNG."""
+def photo_tiles(results: dict[str, PhotoResult]) -> list[Tile]:
+    """The photograph with its marks, and each method's answer, as small pictures for a report."""
+    first = next(iter(results.values()))
+    tiles = [Tile("three coins marked (red), background between them (blue)", _with_marks(first))]
+    return tiles + [
+        Tile(f"{name}: {r.found} of {len(COINS)} coins", overlay(r.rgb, r.mask)) for name, r in results.items()
+    ]
+
+
+def write_photo(tiles: list[Tile], path: Path) -> None:
+    """Draw the tiles side by side into a PNG."""
     from matplotlib.figure import Figure
 
-    first = next(iter(results.values()))
-    panels = [("marks on three coins", _with_marks(first))]
-    panels += [(f"{n}: {r.found} of {len(COINS)} coins", overlay(r.rgb, r.mask)) for n, r in results.items()]
-    figure = Figure(figsize=(5 * len(panels), 4.3), layout="constrained")
-    for axes, (title, picture) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
-        axes.imshow(picture)
-        axes.set_title(title)
+    figure = Figure(figsize=(5 * len(tiles), 4.3), layout="constrained")
+    for axes, tile in zip(figure.subplots(1, len(tiles), squeeze=False)[0], tiles, strict=True):
+        axes.imshow(tile.image)
+        axes.set_title(tile.caption, fontsize=10)
         axes.set_axis_off()
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=100)

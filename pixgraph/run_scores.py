@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -12,6 +12,9 @@ from pixgraph.config import BackboneConfig, Config, GraphConfig, SourceConfig
 from pixgraph.errors import RunError
 
 if TYPE_CHECKING:
+    from pixgraph.backbones.features import FeatureStore
+    from pixgraph.data.base import FewShotDataset
+    from pixgraph.data.protocols import Protocol
     from pixgraph.evaluation.result import Evaluation
     from pixgraph.models.predictor import Predictor
     from pixgraph.training.run import RunFolder
@@ -60,8 +63,32 @@ class EvaluateOptions:
     runs: str = "runs"
 
 
-def score(options: EvaluateOptions) -> Evaluation:
-    """Run the method, the training-free graph beside a trained one, and the baselines."""
+@dataclass
+class Scored:
+    """The scores of a method, and what they were made with, which the report draws from.
+
+    Attributes:
+        evaluation: The scores.
+        predictors: The method, and others that stand beside it in the panels.
+        dataset: What was scored on.
+        store: Features of its pictures.
+        protocol: Episodes and rule.
+    """
+
+    evaluation: Evaluation
+    predictors: dict[str, Predictor]
+    dataset: FewShotDataset
+    store: FeatureStore
+    protocol: Protocol
+
+
+def score(options: EvaluateOptions) -> Scored:
+    """Run the method, the training-free graph beside a trained one, and the baselines.
+
+    Raises:
+        ConfigError: The method, the data set or the protocol is unknown, or cannot give such episodes.
+        CheckpointError: The run's checkpoint does not load.
+    """
     from pixgraph.data.catalog import open_dataset
     from pixgraph.data.protocols import get_protocol
     from pixgraph.evaluation.evaluate import evaluate
@@ -77,7 +104,7 @@ def score(options: EvaluateOptions) -> Evaluation:
     predictors: dict[str, Predictor] = {name: method.predictor}
     if name == "graph" and options.baselines:
         predictors["propagate"] = training_free("propagate", options.graph, options.seed)
-    return evaluate(
+    evaluation = evaluate(
         predictors,
         dataset,
         method.store,
@@ -88,6 +115,7 @@ def score(options: EvaluateOptions) -> Evaluation:
         episodes=options.episodes,
         baselines=options.baselines,
     )
+    return Scored(evaluation, predictors, dataset, method.store, protocol)
 
 
 def first_seeds(seeds: Sequence[int], number: int) -> list[int]:
@@ -100,8 +128,15 @@ def first_seeds(seeds: Sequence[int], number: int) -> list[int]:
     return [*seeds, *range(seeds[-1] + 1, seeds[-1] + 1 + number)][:number]
 
 
-def keep(options: EvaluateOptions, evaluation: Evaluation) -> Path:
-    """Write the scores into the folder of the run, or a new one, and the report; the folder."""
+def keep(options: EvaluateOptions, scored: Scored) -> Path:
+    """Write the scores into the folder of the run, or into a new one, and the report.
+
+    Returns:
+        The folder.
+
+    Raises:
+        RunError: The folder is in use, exists already, or cannot be written.
+    """
     from pixgraph.config_check import build
     from pixgraph.training.ledger import record_run
     from pixgraph.training.records import read_config
@@ -115,14 +150,40 @@ def keep(options: EvaluateOptions, evaluation: Evaluation) -> Path:
         folder = RunFolder.create(_as_config(options))
     label = f"{options.split}-{options.n_way}way-{options.k_shot}shot-{options.protocol}"
     with folder:
-        keep_scores(folder, label, evaluation)
+        keep_scores(folder, label, scored.evaluation)
         if not options.run:
             record_run(folder.path.parent, folder.path.name, {"method": options.method, "state": "evaluated"})
     if options.report:
-        from pixgraph.report.page import write_report
-
-        write_report(folder.path)
+        _report(options, folder.path, label, scored)
     return folder.path
+
+
+def _report(options: EvaluateOptions, folder: Path, label: str, scored: Scored) -> None:
+    """Redraw the best, median and worst episodes and the graph of the first of them, and write the page."""
+    from pixgraph.report.page import write_report
+    from pixgraph.report.panels import make_panels, save_panels
+
+    panels = make_panels(scored.evaluation, scored.predictors, scored.dataset, scored.store, scored.protocol)
+    graph = _drawn_graph(options, scored) if scored.evaluation.main in ("graph", "propagate") else None
+    save_panels(folder, label, panels, graph)
+    write_report(folder)
+
+
+def _drawn_graph(options: EvaluateOptions, scored: Scored) -> bytes | None:
+    """The task graph of the best episode, drawn over its pictures, as PNG."""
+    from pixgraph.data.tasks import load_task
+    from pixgraph.graph.draw import draw_graph
+    from pixgraph.graph.task import task_graph
+    from pixgraph.report.panels import graph_png
+
+    found = scored.evaluation.examples(1)
+    if not found:
+        return None
+    # Episode i depends on the seed and i only: a list that ends with it will do.
+    short = replace(scored.protocol, episodes=found[0].episode + 1)
+    episode = short.episode_list(scored.dataset, options.n_way, options.k_shot, found[0].seed)[found[0].episode]
+    task = load_task(scored.dataset, episode, scored.store).to("cpu")
+    return graph_png(draw_graph(task, task_graph(task, options.graph, options.seed)))
 
 
 def _as_config(options: EvaluateOptions) -> Config:

@@ -18,10 +18,10 @@ def run(argv: Sequence[str]) -> int:
     from pixgraph.training.distributed import ProcessGroup
 
     with ProcessGroup() as world:
-        evaluation = score(options)
+        scored = score(options)
     if world.is_main:
-        print(result_table(evaluation))
-        folder = keep(options, evaluation)
+        print(result_table(scored.evaluation))
+        folder = keep(options, scored)
         print(f"run folder: {folder}")
     return 0
 
