@@ -129,7 +129,7 @@ class LinearClassifier:
 
     def __init__(
         self,
-        penalty: float = 1e-3,
+        penalty: float = 0.05,
         steps: int = 20,
         stride: int = 8,
         limit: int = 2048,
