@@ -20,6 +20,7 @@ def build_backbone(config: BackboneConfig) -> Backbone:
         DependencyError: timm is asked for and not installed.
     """
     from pixgraph.backbones.cnn import LEVELS, TorchvisionBackbone
+    from pixgraph.backbones.timm_models import PREFIX, TimmBackbone
 
     if config.name == "filters":
         if config.weights is not None:
@@ -30,5 +31,7 @@ def build_backbone(config: BackboneConfig) -> Backbone:
         return FilterBank()
     if config.name in LEVELS:
         return TorchvisionBackbone(config.name, config.weights)
+    if config.name.startswith(PREFIX):
+        return TimmBackbone(config.name, config.weights)
     options = ", ".join(["filters", *sorted(LEVELS)])
     raise ConfigError(f"backbone.name {config.name!r} is unknown; expected one of {options}, or timm:NAME")
