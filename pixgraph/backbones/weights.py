@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,8 @@ from pixgraph.errors import CheckpointError
 
 _WRAPPERS = ("state_dict", "model", "backbone", "model_state_dict")
 _SHOWN = 3
+# What torch's unpickler raises on bytes that are none.
+_NOT_A_PICKLE = (RuntimeError, EOFError, ValueError, LookupError, OSError, AttributeError, TypeError)
 
 
 def read_weights(path: str | Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
@@ -59,9 +62,9 @@ def fit_weights(
     own = network.state_dict()
     tensors = {key: value for key, value in tensors.items() if not key.startswith(optional)}
     wanted = {key for key in own if not key.startswith(optional)}
-    missing = sorted(key for key in wanted - set(tensors) if not key.endswith("num_batches_tracked"))
-    unexpected = sorted(set(tensors) - wanted)
-    reshaped = sorted(key for key in wanted & set(tensors) if own[key].shape != tensors[key].shape)
+    missing = [k for k in own if k in wanted and k not in tensors and not k.endswith("num_batches_tracked")]
+    unexpected = [k for k in tensors if k not in wanted]
+    reshaped = [k for k in own if k in wanted and k in tensors and own[k].shape != tensors[k].shape]
     problems = [
         f"{len(keys)} {what} ({', '.join(keys[:_SHOWN])}{', ...' if len(keys) > _SHOWN else ''})"
         for what, keys in (("missing", missing), ("unexpected", unexpected), ("of another shape", reshaped))
@@ -102,13 +105,15 @@ def _read_safetensors(file: Path) -> tuple[dict[str, torch.Tensor], dict[str, st
 
 def _read_pickle(file: Path) -> dict[str, torch.Tensor]:
     try:
-        content: Any = torch.load(file, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():  # torch remarks on pickle protocols; what follows says whether that matters
+            warnings.simplefilter("ignore")
+            content: Any = torch.load(file, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise CheckpointError(
             f"weights {file}: not plain tensors but pickled code (or no weights at all), which is never run; "
             "convert the file to safetensors"
         ) from error
-    except (RuntimeError, EOFError, ValueError, KeyError, OSError) as error:
+    except _NOT_A_PICKLE as error:
         raise CheckpointError(
             f"weights {file}: truncated, or neither safetensors nor a state_dict; copy or download it again"
         ) from error

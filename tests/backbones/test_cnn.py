@@ -1,0 +1,57 @@
+import pytest
+import torch
+
+from pixgraph.backbones.build import build_backbone
+from pixgraph.backbones.cnn import LEVELS, TorchvisionBackbone
+from pixgraph.config import BackboneConfig
+
+
+def test_mobilenet_v2_levels():
+    backbone = TorchvisionBackbone("mobilenet_v2", "random")
+    assert backbone.channels == (24, 32, 64, 96, 160, 320)
+    assert backbone.strides == (4, 8, 16, 16, 32, 32)
+    assert [tuple(m.shape[2:]) for m in backbone(torch.rand(2, 3, 96, 64))] == [
+        (24, 16), (12, 8), (6, 4), (6, 4), (3, 2), (3, 2)
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["mobilenet_v3_small", "squeezenet1_1", "resnet18", "efficientnet_b0"])
+def test_levels_go_from_fine_to_coarse(name):
+    backbone = TorchvisionBackbone(name, "random")
+    assert len(backbone.channels) == len(LEVELS[name])
+    assert list(backbone.strides) == sorted(backbone.strides)
+    assert backbone.strides[0] >= 4
+
+
+def test_frozen_and_always_in_evaluation_mode():
+    backbone = TorchvisionBackbone("mobilenet_v3_small", "random")
+    before = {k: v.clone() for k, v in backbone.state_dict().items()}
+    backbone.train()
+    assert not backbone.training
+    maps = backbone(torch.rand(2, 3, 64, 64, requires_grad=True))
+    assert not any(m.requires_grad for m in maps)
+    assert not any(p.requires_grad for p in backbone.parameters())
+    assert all(torch.equal(v, before[k]) for k, v in backbone.state_dict().items())
+
+
+def test_fingerprint_follows_the_weights():
+    one, other = TorchvisionBackbone("squeezenet1_1", "random"), TorchvisionBackbone("squeezenet1_1", "random")
+    assert len(one.fingerprint) == 12
+    assert one.fingerprint != other.fingerprint
+    other.load_state_dict(one.state_dict())
+    del other.fingerprint
+    assert one.fingerprint == other.fingerprint
+
+
+@pytest.mark.data
+@pytest.mark.parametrize(
+    ("name", "file"),
+    [
+        ("mobilenet_v2", "mobilenet_v2_imagenet.safetensors"),
+        ("squeezenet1_1", "squeezenet1_1_features_imagenet.safetensors"),
+    ],
+)
+def test_real_weights(data_root, name, file):
+    backbone = build_backbone(BackboneConfig(name, str(data_root / "weights" / file)))
+    assert file in backbone.pretrained_on
+    assert all(torch.isfinite(m).all() for m in backbone(torch.rand(1, 3, 64, 64)))
