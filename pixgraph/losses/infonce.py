@@ -25,7 +25,9 @@ def node_infonce(first: torch.Tensor, second: torch.Tensor, temperature: float =
         ValueError: The shapes differ.
     """
     if first.shape != second.shape:
-        raise ValueError(f"node_infonce: got views {tuple(first.shape)} and {tuple(second.shape)}, expected the same shape")
+        raise ValueError(
+            f"node_infonce: got views {tuple(first.shape)} and {tuple(second.shape)}, expected the same shape"
+        )
     if len(first) < 2:
         return (first.sum() + second.sum()) * 0.0
     u, v = first.float(), second.float()

@@ -21,8 +21,10 @@ def level_statistics(pictures: Sequence[Picture]) -> Statistics:
     """
     statistics = []
     for maps in zip(*(p.features for p in pictures), strict=True):
-        cells = torch.cat([m.flatten(1) for m in maps], 1)  # (C, cells)
-        std, mean = torch.std_mean(cells, 1, correction=0)
+        count = sum(m[0].numel() for m in maps)
+        mean = torch.stack([m.sum((1, 2)) for m in maps]).sum(0) / count  # (C,)
+        square = torch.stack([torch.linalg.vector_norm(m, dim=(1, 2)).square() for m in maps]).sum(0) / count
+        std = (square - mean.square()).clamp_min(0).sqrt()
         # A channel that hardly varies among the supports must not blow up in a query that differs.
         statistics.append((mean[:, None, None], (std + 0.1 * std.mean() + 1e-6)[:, None, None]))
     return statistics
@@ -52,7 +54,7 @@ def at_most(maps: torch.Tensor, cells: int) -> torch.Tensor:
     return resample(maps, min(height, cells), min(width, cells))
 
 
-def sample_at(maps: torch.Tensor, xy: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
+def sample_at(maps: torch.Tensor, xy: torch.Tensor, size: Sequence[int]) -> torch.Tensor:
     """Bilinear values of a map (C, H, W) at points.
 
     Args:

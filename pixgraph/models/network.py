@@ -164,7 +164,9 @@ class PixGraphNet(nn.Module):
             learnt = self._metric_evidence(embedding[grid.nodes], embedding[sampled], weight, known)  # (P, N, 6)
             metric.append(self.metric_head(learnt)[..., 0].T.reshape(task.n_way, grid.rows, grid.columns))
             if self.config.evidence:
-                fixed = [resample(m, grid.rows, grid.columns) for m in self.level_evidence(maps, stacked, labels, task.n_way)]
+                fixed = [
+                    resample(m, grid.rows, grid.columns) for m in self.level_evidence(maps, stacked, labels, task.n_way)
+                ]
                 blocks.append(torch.cat([*(m.flatten(2).permute(2, 0, 1) for m in fixed), learnt], 2))
         if not blocks:
             return embedding.new_zeros(len(label), task.n_way, 0), metric

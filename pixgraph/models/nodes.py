@@ -88,4 +88,4 @@ def node_features(
 
 
 def _projected(maps: Sequence[torch.Tensor], project: nn.ModuleList) -> list[torch.Tensor]:
-    return [torch.einsum("chw,dc->dhw", m, layer.weight) for m, layer in zip(maps, project, strict=True)]
+    return [(layer.weight @ m.flatten(1)).unflatten(1, m.shape[1:]) for m, layer in zip(maps, project, strict=True)]

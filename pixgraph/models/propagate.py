@@ -1,0 +1,188 @@
+"""Training-free segmentation on the task graph: kernel evidence, kNN edges to the supports, diffusion on the lattice.
+
+1. On every level l of at most 1/16 of the picture's resolution, with features standardised by the supports and scaled to unit
+   length, the density of class n at a query cell q is a von Mises-Fisher kernel estimate over the support cells j,
+
+       log p_l(q | n) = logsumexp_j( t <q, s_j> + log w_jn ) - log sum_j w_jn,
+
+   w_jn the share of cell j that n covers; n = 0 is the background. Classes count equally: P_l = softmax_n log p_l(q | n).
+2. y0 is the mean of P_l over the levels, at the query nodes.
+3. Labels spread along the edges (Zhou et al. 2004, random-walk form): y <- (1 - a) y0 + a W y, where W has rows
+   that sum to one, w = exp(-c f_color - f (1 - cos)) on lattice edges, and support nodes keep their labels.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+
+from pixgraph.config import GraphConfig
+from pixgraph.data.picture import FewShotTask, Picture
+from pixgraph.errors import DataError
+from pixgraph.graph.backend import Graph
+from pixgraph.graph.edges import EdgeKind
+from pixgraph.graph.support import SupportPart, support_part
+from pixgraph.graph.task import attach_queries
+from pixgraph.models.evidence import soft_labels
+from pixgraph.models.levels import Statistics, level_statistics, resample, sample_at, standardise
+from pixgraph.models.nodes import NodeGrid, node_grids
+
+COARSE = 16
+"""Levels of at least this stride carry the evidence: finer ones see edges and colours, not things."""
+
+
+@dataclass(frozen=True)
+class Diffusion:
+    """How evidence becomes labels; chosen on validation classes.
+
+    Attributes:
+        sharpness: t, concentration of the kernels.
+        alpha: a in [0, 1), how far labels spread; 0 keeps the evidence.
+        steps: Steps of the diffusion.
+        color: c, how much a colour difference hinders a lattice edge.
+        feature: f, how much a feature difference hinders an edge.
+        support: Weight of the kNN edges from the supports beside the lattice edges.
+    """
+
+    sharpness: float = 20.0
+    alpha: float = 0.9
+    steps: int = 20
+    color: float = 20.0
+    feature: float = 5.0
+    support: float = 0.05
+
+
+@dataclass(frozen=True)
+class _Supports:
+    """What is the same for all queries: statistics, the graph's support part, unit cells and class weights a level."""
+
+    part: SupportPart
+    statistics: Statistics
+    sampled: torch.Tensor  # (S, C) unit features of the nodes on the finest of the coarse levels
+    cells: list[torch.Tensor]  # (S_l, C_l)
+    log_weight: list[torch.Tensor]  # (S_l, N+1)
+
+
+class PropagatePredictor:
+    """The training-free graph mode; see the module's text.
+
+    Args:
+        config: How graphs are built.
+        seed: Seed of node sampling.
+        diffusion: Its constants.
+    """
+
+    name = "propagate"
+
+    def __init__(self, config: GraphConfig, seed: int = 0, diffusion: Diffusion | None = None) -> None:
+        self.config, self.seed = config, seed
+        self.diffusion = Diffusion() if diffusion is None else diffusion
+        self._known: tuple[list[torch.Tensor | None], _Supports] | None = None
+
+    @torch.no_grad()
+    def predict(self, task: FewShotTask) -> list[torch.Tensor]:
+        """Class probabilities of every query, see `Predictor.predict`."""
+        supports = self._supports(task)
+        return [self._query(task, query, supports) for query in task.query]
+
+    def _query(self, task: FewShotTask, query: Picture, supports: _Supports) -> torch.Tensor:
+        graph = attach_queries(supports.part, [query])
+        grid = node_grids(graph, FewShotTask(task.n_way, task.support, [query]))[0]
+        maps = standardise(query, supports.statistics)
+        coarse = coarse_levels(query)
+        evidence = self._evidence([maps[i] for i in coarse], supports, grid)  # (P, N+1)
+        answer = self._diffuse(graph, grid, maps[coarse[0]], supports, evidence)
+        image = answer.T.reshape(1, -1, grid.rows, grid.columns)
+        full = F.interpolate(image, query.rgb.shape[-2:], mode="bilinear", align_corners=False)[0]
+        return full / full.sum(0)
+
+    def _evidence(self, maps: list[torch.Tensor], supports: _Supports, grid: NodeGrid) -> torch.Tensor:
+        """y0: (P, N+1) at the nodes of the query."""
+        total = torch.zeros(())
+        for level, cells, log_weight in zip(maps, supports.cells, supports.log_weight, strict=True):
+            q = F.normalize(level.flatten(1).T, dim=1)
+            logits = self.diffusion.sharpness * (q @ cells.T)  # (P_l, S_l)
+            density = torch.stack([torch.logsumexp(logits + w, 1) for w in log_weight.unbind(1)], 1)
+            chance = density.softmax(1).T.unflatten(1, level.shape[1:])  # (N+1, h, w)
+            total = total + resample(chance, grid.rows, grid.columns)
+        return (total / len(maps)).flatten(1).T
+
+    def _diffuse(
+        self, graph: Graph, grid: NodeGrid, finest: torch.Tensor, supports: _Supports, evidence: torch.Tensor
+    ) -> torch.Tensor:
+        """Y after the last step: (P, N+1)."""
+        d, part = self.diffusion, supports.part
+        if not d.alpha or not d.steps:
+            return evidence
+        feature = torch.cat(
+            [supports.sampled, F.normalize(resample(finest, grid.rows, grid.columns).flatten(1).T, dim=1)]
+        )
+        src, dst = graph.edges()
+        kind = graph.edata["kind"]
+        lattice = kind == EdgeKind.LATTICE
+        used = (lattice | (kind == EdgeKind.QUERY_SUPPORT_KNN)) & (dst >= grid.first)
+        src, dst, lattice = src[used], dst[used], lattice[used]
+        weight = torch.exp(-d.feature * (1 - edge_cosines(feature, src, dst)))
+        color = torch.exp(-d.color * graph.edata["feature"][used, 0])
+        weight = weight * torch.where(lattice, color, torch.full_like(color, d.support))
+        fixed = F.one_hot(part.label.clamp_max(evidence.shape[1] - 1), evidence.shape[1]).float()
+        fixed = fixed * (part.label < evidence.shape[1])[:, None]
+        node = dst - grid.first
+        degree = weight.new_zeros(len(evidence), 1).index_add_(0, node, weight[:, None])
+        share = weight[:, None] / degree.clamp_min(1e-12)[node]  # (E', 1), summing to one over a node's edges
+        y = evidence
+        for _ in range(d.steps):
+            spread = torch.zeros_like(y).index_add_(0, node, share * torch.cat([fixed, y])[src])
+            y = torch.where(degree > 0, (1 - d.alpha) * evidence + d.alpha * spread, evidence)
+        return y
+
+    def _supports(self, task: FewShotTask) -> _Supports:
+        """What the supports give, kept while the same pictures with the same labels come again."""
+        key = [t for p in task.support for t in (p.rgb, p.label)]
+        if (
+            self._known is None
+            or len(self._known[0]) != len(key)
+            or any(a is not b for a, b in zip(self._known[0], key, strict=True))
+        ):
+            self._known = (key, self._prepare(task))
+        return self._known[1]
+
+    def _prepare(self, task: FewShotTask) -> _Supports:
+        part = support_part(task.support, self.config, self.seed)
+        statistics = level_statistics(task.support)
+        chosen = coarse_levels(task.support[0])
+        standard = [standardise(p, statistics) for p in task.support]
+        maps = [[m[i] for i in chosen] for m in standard]
+        label = torch.stack([_label(p) for p in task.support])
+        cells, log_weight = [], []
+        for level in zip(*maps, strict=True):
+            stacked = torch.stack(level)  # (B, C, h, w)
+            weight, known = soft_labels(label, task.n_way, *stacked.shape[-2:])
+            shares = torch.cat([(known - weight.sum(1)).clamp_min(0)[:, None], weight], 1)  # (S, N+1)
+            cells.append(F.normalize(stacked.permute(0, 2, 3, 1).flatten(0, 2), dim=1))
+            log_weight.append(shares.clamp_min(1e-6).log() - shares.sum(0).clamp_min(1e-6).log())
+        size = task.support[0].rgb.shape[-2:]
+        sampled = [sample_at(m[0], part.rgbxy[part.image == i, 3:], size) for i, m in enumerate(maps)]
+        return _Supports(part, statistics, F.normalize(torch.cat(sampled), dim=1), cells, log_weight)
+
+
+def coarse_levels(picture: Picture) -> list[int]:
+    """Indices of the levels that carry evidence: those of stride 16 and more, or else the two coarsest."""
+    height = picture.rgb.shape[-2]
+    coarse = [i for i, f in enumerate(picture.features) if f.shape[-2] * COARSE <= height]
+    everything = list(range(len(picture.features)))
+    return coarse if len(coarse) > 1 else everything[-2:]
+
+
+def edge_cosines(feature: torch.Tensor, src: torch.Tensor, dst: torch.Tensor, piece: int = 65536) -> torch.Tensor:
+    """Cosine of the unit features (V, C) at both ends of each edge: (E,), in pieces so that no E x C tensor is held."""
+    pairs = zip(src.split(piece), dst.split(piece), strict=True)
+    return torch.cat([(feature[s] * feature[d]).sum(1) for s, d in pairs])
+
+
+def _label(picture: Picture) -> torch.Tensor:
+    if picture.label is None:
+        raise DataError(f"support {picture.key!r}: got no label, expected a mask; give it one or leave it out")
+    return picture.label
