@@ -5,9 +5,11 @@ For an edge e from s to t and a head h
     score[e, h] = query[t, h] . key[s, h] / sqrt(D) + bias[e, h]
     out[t, h]   = sum over the edges e into t of softmax_e(score[e, h]) * value[s, h]
 
-(Vaswani et al. 2017, restricted to edges, with the edge bias of Graphormer, Ying et al. 2021). No tensor with an
-entry for each edge and channel is ever held: "dgl" runs fused SDDMM, edge softmax and SpMM kernels, "torch" walks over
-the edges, sorted by destination, in chunks.
+(Vaswani et al. 2017, restricted to edges, with the edge bias of Graphormer, Ying et al. 2021). Three products make it
+up, forward and backward: dots along edges (SDDMM), a softmax over incoming edges, and weighted sums over edges (SpMM).
+None ever holds a tensor with an entry for each edge and channel. The engine "dgl" takes DGL's kernels for the first
+two, "torch" plain torch in chunks of edges. The sums are `torch.embedding_bag` on a CPU for both: weighted table
+look-ups are what that is built for, and it is six times as fast as DGL's SpMM with one weight a head.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ import torch
 from torch.autograd.function import once_differentiable
 
 from pixgraph.errors import ConfigError, DependencyError
-from pixgraph.graph.backend import DGL_ERROR, HAS_DGL, Graph, dgl_attention, incoming, is_dgl
+from pixgraph.graph.backend import DGL_ERROR, HAS_DGL, Graph, dgl_dots, dgl_softmax, incoming, is_dgl, outgoing
 
 Tensor = torch.Tensor
 
@@ -29,8 +31,8 @@ ENGINES = ("auto", "dgl", "torch")
 ENGINE_VARIABLE = "PIXGRAPH_ENGINE"
 """Environment variable that replaces "auto", e.g. ``PIXGRAPH_ENGINE=torch``."""
 
-CHUNK_BYTES = 16 * 2**20
-"""The torch engine gathers about this much of the keys, and as much of the queries, at a time."""
+CHUNK_BYTES = {"cpu": 2**19, "cuda": 2**26}
+"""How much the torch engine gathers of one tensor at a time, by device: on a CPU what stays in the cache."""
 
 
 def attention_engine(graph: Graph, engine: str = "auto") -> str:
@@ -95,11 +97,7 @@ def edge_attention(
     with torch.autocast(query.device.type, enabled=False):
         q, k, v = (x.to(compute) for x in (query, key, value))
         b = None if bias is None else bias.to(compute)
-        if chosen == "dgl" and graph.num_edges():
-            out = dgl_attention(graph, q * query.shape[2] ** -0.5, k, v, b)
-        else:
-            out = _TorchAttention.apply(q, k, v, b, graph)
-        return out.to(result)
+        return _EdgeAttention.apply(graph, chosen == "dgl", q, k, v, b).to(result)
 
 
 def _check_shapes(graph: Graph, query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None) -> None:
@@ -114,88 +112,86 @@ def _check_shapes(graph: Graph, query: Tensor, key: Tensor, value: Tensor, bias:
         )
 
 
-class _Sorted:
-    """Edges in the order of one end, cut into chunks; `rows` is that end, `cols` the other one."""
-
-    def __init__(self, structure: tuple[Tensor, Tensor, Tensor], width: int) -> None:
-        offsets, self.cols, self.ids = structure
-        nodes = offsets.numel() - 1
-        self.rows = torch.repeat_interleave(torch.arange(nodes, device=offsets.device), offsets.diff())  # (E,)
-        self.step = max(1, CHUNK_BYTES // max(1, width))
-
-    def chunks(self) -> list[slice]:
-        """Ranges of edges that together hold all of them."""
-        edges = self.rows.numel()
-        return [slice(i, min(i + self.step, edges)) for i in range(0, edges, self.step)]
-
-
-def _add_rows(total: Tensor, rows: Tensor, x: Tensor) -> None:
-    """total[rows[i]] += x[i], for total (V, H, D) and x (C, H, D)."""
-    flat, part = total.flatten(1), x.flatten(1)
-    if total.device.type == "cpu":  # many times faster than index_add_ here, and in a fixed order
-        flat.scatter_add_(0, rows.unsqueeze(1).expand_as(part), part)
-    else:
-        flat.index_add_(0, rows, part)
-
-
-def _dots(a: Tensor, i: Tensor, b: Tensor, j: Tensor) -> Tensor:
-    """a[i] . b[j] for each head: (V, H, D), (C,), (V, H, D), (C,) -> (C, H)."""
-    return a.index_select(0, i).mul_(b.index_select(0, j)).sum(-1)
-
-
-class _TorchAttention(torch.autograd.Function):
-    """The torch engine; holds (E, H) attention weights between forward and backward, and nothing of size E x H x D."""
+class _EdgeAttention(torch.autograd.Function):
+    """Keeps the (E, H) attention weights between forward and backward."""
 
     @staticmethod
-    def forward(ctx: Any, query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None, graph: Graph) -> Tensor:
-        nodes, heads, dim = query.shape
-        edges = _Sorted(incoming(graph), heads * dim * query.element_size())
-        scale = dim**-0.5
-        weight = query.new_empty(edges.rows.numel(), heads)  # (E, H), sorted by destination
-        for c in edges.chunks():
-            weight[c] = _dots(query, edges.rows[c], key, edges.cols[c]).mul_(scale)
+    def forward(
+        ctx: Any, graph: Graph, dgl: bool, query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None
+    ) -> Tensor:
+        heads, scale = query.shape[1], query.shape[2] ** -0.5
+        weight = _dots(graph, key, query, dgl).mul_(scale)  # (E, H)
         if bias is not None:
-            weight.view(-1, heads // bias.shape[1], bias.shape[1]).add_(bias.index_select(0, edges.ids).unsqueeze(1))
-        _softmax_(weight, edges.rows, nodes)
-        out = torch.zeros_like(value, memory_format=torch.contiguous_format)
-        for c in edges.chunks():
-            _add_rows(out, edges.rows[c], value.index_select(0, edges.cols[c]).mul_(weight[c].unsqueeze(-1)))
+            weight.view(-1, heads // bias.shape[1], bias.shape[1]).add_(bias.unsqueeze(1))
+        weight = _softmax(graph, weight, dgl)
+        out = _sums(incoming(graph), value, weight)
         ctx.save_for_backward(query, key, value, weight, out)
-        ctx.graph, ctx.scale, ctx.columns = graph, scale, None if bias is None else bias.shape[1]
+        ctx.graph, ctx.dgl, ctx.scale, ctx.columns = graph, dgl, scale, None if bias is None else bias.shape[1]
         return out
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         query, key, value, weight, out = ctx.saved_tensors
-        heads = query.shape[1]
-        edges = _Sorted(incoming(ctx.graph), heads * query.shape[2] * query.element_size())
-        mean = (grad * out).sum(-1)  # (V, H): the sum over incoming edges of weight * d(weight)
-        d_query, d_key, d_value = (
-            torch.zeros_like(x, memory_format=torch.contiguous_format) for x in ctx.saved_tensors[:3]
-        )
-        d_score = torch.empty_like(weight)
-        for c in edges.chunks():
-            rows, cols = edges.rows[c], edges.cols[c]
-            at_rows = grad.index_select(0, rows)  # (C, H, D)
-            at_cols = value.index_select(0, cols)
-            d_score[c] = weight[c] * (at_cols.mul_(at_rows).sum(-1) - mean.index_select(0, rows))
-            _add_rows(d_value, cols, at_rows.mul_(weight[c].unsqueeze(-1)))
-            scaled = (d_score[c] * ctx.scale).unsqueeze(-1)
-            _add_rows(d_query, rows, key.index_select(0, cols).mul_(scaled))
-            _add_rows(d_key, cols, query.index_select(0, rows).mul_(scaled))
-        d_bias = None
-        if ctx.columns is not None and ctx.needs_input_grad[3]:
-            folded = d_score.view(-1, heads // ctx.columns, ctx.columns).sum(1)
-            d_bias = torch.empty_like(folded).index_copy_(0, edges.ids, folded)
-        return d_query, d_key, d_value, d_bias, None
+        graph, heads = ctx.graph, query.shape[1]
+        need_query, need_key, need_value, need_bias = ctx.needs_input_grad[2:]
+        d_query = d_key = d_value = d_bias = None
+        if need_value:
+            d_value = _sums(outgoing(graph), grad, weight)
+        if need_query or need_key or need_bias:
+            mean = (grad * out).sum(-1)  # (V, H): the sum over incoming edges of weight * d(weight)
+            d_score = _dots(graph, value, grad, ctx.dgl).sub_(mean.index_select(0, graph.edges()[1])).mul_(weight)
+            if need_bias:
+                d_bias = d_score.view(-1, heads // ctx.columns, ctx.columns).sum(1)
+            d_score = d_score * ctx.scale if need_bias else d_score.mul_(ctx.scale)
+            d_query = _sums(incoming(graph), key, d_score) if need_query else None
+            d_key = _sums(outgoing(graph), query, d_score) if need_key else None
+        return None, None, d_query, d_key, d_value, d_bias
 
 
-def _softmax_(score: Tensor, rows: Tensor, nodes: int) -> None:
-    """Softmax, in place, of the scores (E, H) over the edges that share a row."""
-    heads = score.shape[1]
-    index = rows.unsqueeze(1).expand_as(score)
-    top = score.new_full((nodes, heads), -torch.inf).scatter_reduce_(0, index, score, "amax")
-    score.sub_(top.index_select(0, rows)).exp_()
-    total = score.new_zeros(nodes, heads).scatter_add_(0, index, score)
-    score.div_(total.index_select(0, rows))
+def _dots(graph: Graph, at_src: Tensor, at_dst: Tensor, dgl: bool) -> Tensor:
+    """at_src[s] . at_dst[t] for each edge (s, t) and head: (V, H, D) twice -> (E, H)."""
+    if dgl and graph.num_edges():
+        return dgl_dots(graph, at_src, at_dst)
+    src, dst = graph.edges()
+    out = at_src.new_empty(len(src), at_src.shape[1])
+    for c in _chunks(len(src), at_src):
+        out[c] = at_src.index_select(0, src[c]).mul_(at_dst.index_select(0, dst[c])).sum(-1)
+    return out
+
+
+def _softmax(graph: Graph, score: Tensor, dgl: bool) -> Tensor:
+    """Softmax of the scores (E, H) over the edges that share a destination."""
+    if dgl and graph.num_edges():
+        return dgl_softmax(graph, score)
+    dst = graph.edges()[1]
+    index = dst.unsqueeze(1).expand_as(score)
+    nodes = score.new_zeros(graph.num_nodes(), score.shape[1])
+    top = nodes.scatter_reduce(0, index, score, "amax", include_self=False)
+    score = score.sub_(top.index_select(0, dst)).exp_()
+    return score.div_(nodes.scatter_add_(0, index, score).index_select(0, dst))
+
+
+def _sums(structure: tuple[Tensor, Tensor, Tensor], x: Tensor, weight: Tensor) -> Tensor:
+    """The sum of weight[e] * x[other end of e] over the edges of each node: (V, H, D), (E, H) -> (V, H, D)."""
+    offsets, ends, ids = structure
+    x, weight = x.detach().contiguous(), weight.index_select(0, ids)
+    if not len(ids):
+        return torch.zeros_like(x)
+    if x.device.type == "cpu":
+        columns = weight.t().contiguous()  # (H, E)
+        bags = [
+            torch.embedding_bag(x[:, h], ends, offsets, False, 0, False, columns[h], True)[0] for h in range(x.shape[1])
+        ]
+        return torch.stack(bags, 1)
+    rows = torch.repeat_interleave(torch.arange(len(x), device=x.device), offsets.diff())
+    out = torch.zeros_like(x)
+    for c in _chunks(len(ids), x):
+        out.index_add_(0, rows[c], x.index_select(0, ends[c]).mul_(weight[c].unsqueeze(-1)))
+    return out
+
+
+def _chunks(edges: int, x: Tensor) -> list[slice]:
+    """Ranges of edges for each of which about `CHUNK_BYTES` are gathered from x (V, H, D)."""
+    step = max(1, CHUNK_BYTES.get(x.device.type, 2**24) // max(1, x.shape[1] * x.shape[2] * x.element_size()))
+    return [slice(i, min(i + step, edges)) for i in range(0, edges, step)]

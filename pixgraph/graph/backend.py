@@ -232,11 +232,11 @@ def outgoing(graph: Graph) -> tuple[Tensor, Tensor, Tensor]:
     return graph.adj_tensors("csr")  # type: ignore[attr-defined]
 
 
-def dgl_attention(graph: Any, query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None) -> Tensor:
-    """`edge_attention` by DGL's kernels: query, already scaled, key, value (V, H, D), bias (E, B) -> (V, H, D)."""
-    heads = query.shape[1]
-    score = _dgl.ops.u_dot_v(graph, key, query)  # (E, H, 1)
-    if bias is not None:
-        folded = score.view(-1, heads // bias.shape[1], bias.shape[1]) + bias.unsqueeze(1)
-        score = folded.view(-1, heads, 1)
-    return _dgl.ops.u_mul_e_sum(graph, value, _dgl.ops.edge_softmax(graph, score))
+def dgl_dots(graph: Any, at_src: Tensor, at_dst: Tensor) -> Tensor:
+    """DGL's SDDMM: at_src[s] . at_dst[t] for each edge (s, t) and head, (V, H, D) twice -> (E, H)."""
+    return _dgl.ops.u_dot_v(graph, at_src, at_dst).squeeze(-1)
+
+
+def dgl_softmax(graph: Any, score: Tensor) -> Tensor:
+    """DGL's softmax of edge scores (E, H) over the edges with the same destination."""
+    return _dgl.ops.edge_softmax(graph, score.unsqueeze(-1)).squeeze(-1)
