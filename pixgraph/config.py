@@ -109,8 +109,8 @@ class GraphConfig:
     fg_bg_intra: float | None = None
     color: Literal["mean_abs", "euclidean", "ciede2000"] = "mean_abs"
     dilations: list[int] = field(default_factory=lambda: [1, 2, 4])
-    query_support_random: int = 4
-    query_support_knn: int = 8
+    query_support_random: int = 2
+    query_support_knn: int = 4
     query_query_knn: int = 0
     unlabelled_knn: int = 0
     both_ways: bool = False

@@ -4,11 +4,13 @@ For a query cell i and support cells j with unit features, s_ij = <q_i, s_j>, an
 covers, of the share v_j whose label is known, the evidence for class n against the rest is
 
     a_t = sum_j softmax_j(t s_ij + log v_j) w_jn / v_j        attention to the support labels, at two sharpnesses t
+    p_t = sigmoid(logit a_t - logit(sum_j w_jn / sum_j v_j))  the same with class and rest weighing equally
     m   = max_{j in fg_n} s_ij,  d = m - max_{j not in fg_n} s_ij                   nearest neighbour of either side
     c   = <q_i, p_n>,            e = c - <q_i, b_n>      prototypes: p_n, b_n are the normalised weighted sums of s_j
 
-a is soft label propagation, m and d are 1-nearest-neighbour matching, c and e the masked-average-pooling prototypes of
-PANet (Wang et al., ICCV 2019). Nothing here depends on N or on the order of the classes.
+p compares kernel density estimates of either side, however much of the supports the class covers; m and d are
+1-nearest-neighbour matching, c and e the masked-average-pooling prototypes of PANet (Wang et al., ICCV 2019). Nothing
+here depends on N or on the order of the classes.
 """
 
 from __future__ import annotations
@@ -85,12 +87,16 @@ class Evidence(nn.Module):
             known: (S,) share whose label is known.
 
         Returns:
-            (P, N, 6): a_1, a_2, d, m, e, c of the module's text.
+            (P, N, 6): p_1, p_2, d, m, e, c of the module's text.
         """
         similarity = query @ support.T  # (P, S)
         offset = known.clamp_min(1e-6).log()
         share = weight / known.clamp_min(1e-6).unsqueeze(1)
-        soft = [torch.softmax(similarity * t + offset, 1) @ share for t in self.log_sharpness.exp()]  # 2 x (P, N)
+        prior = torch.logit(weight.sum(0) / known.sum().clamp_min(1e-6), eps=1e-4)  # (N,)
+        soft = [
+            torch.sigmoid(torch.logit(torch.softmax(similarity * t + offset, 1) @ share, eps=1e-4) - prior)
+            for t in self.log_sharpness.exp()
+        ]  # 2 x (P, N)
         fg = hard_sides(weight, known)
         best, rival = _nearest(similarity, fg, known > 0)
         rest = (known.unsqueeze(1) - weight).clamp_min(0)

@@ -1,11 +1,13 @@
 """Training-free segmentation on the task graph: kernel evidence, kNN edges to the supports, diffusion on the lattice.
 
-1. On every level l of at most 1/16 of the picture's resolution, with features standardised by the supports and scaled to unit
-   length, the density of class n at a query cell q is a von Mises-Fisher kernel estimate over the support cells j,
+1. On every level l of at most 1/16 of the picture's resolution, with features standardised by the supports and scaled
+   to unit length, the density of class n at a query cell q is a von Mises-Fisher kernel estimate over the support
+   cells j,
 
        log p_l(q | n) = logsumexp_j( t <q, s_j> + log w_jn ) - log sum_j w_jn,
 
-   w_jn the share of cell j that n covers; n = 0 is the background. Classes count equally: P_l = softmax_n log p_l(q | n).
+   w_jn the share of cell j that n covers; n = 0 is the background. Classes count equally:
+   P_l = softmax_n log p_l(q | n).
 2. y0 is the mean of P_l over the levels, at the query nodes.
 3. Labels spread along the edges (Zhou et al. 2004, random-walk form): y <- (1 - a) y0 + a W y, where W has rows
    that sum to one, w = exp(-c f_color - f (1 - cos)) on lattice edges, and support nodes keep their labels.
