@@ -104,7 +104,7 @@ class Validation:
         self,
         config: Config,
         store: FeatureStore,
-        predictor: Callable[[nn.Module], Predictor],
+        predictor: Callable[[Any], Predictor],
         check_stop: Callable[[], None],
     ) -> None:
         self._config, self._store, self._predictor, self._check_stop = config, store, predictor, check_stop

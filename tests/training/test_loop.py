@@ -1,5 +1,6 @@
 """`train` with its real parts on generated pictures: everything a run leaves, resumed, and loaded for prediction."""
 
+import functools
 import json
 
 import pytest
@@ -28,11 +29,16 @@ def small_config(runs, run="small", **settings):
     )
 
 
+@functools.cache  # counting the classes of generated pictures draws them all
+def generated(split):
+    return SyntheticShapes(split, size=64, n_pictures=72)
+
+
 @pytest.fixture(scope="module", autouse=True)
 def small_data():
     """Fewer pictures than the generated data set has, of the same classes."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sources, "open_dataset", lambda source, split: SyntheticShapes(split, size=64, n_pictures=108))
+        patch.setattr(sources, "open_dataset", lambda source, split: generated(split))
         yield
 
 
