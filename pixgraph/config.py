@@ -19,6 +19,7 @@ class SourceConfig:
         crops: Turn every object of a densely labelled data set into a square-ish crop of its own.
         exclude: Class names that must not be shown (to keep novel classes out of additional sources).
         weight: How often this source is drawn, relative to the others.
+        split: Split that gives the training episodes; a folder used only for training may give "all" its classes.
     """
 
     name: str = "synthetic"
@@ -29,6 +30,7 @@ class SourceConfig:
     crops: bool = False
     exclude: list[str] = field(default_factory=list)
     weight: float = 1.0
+    split: str = "train"
 
 
 @dataclass

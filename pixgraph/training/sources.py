@@ -50,7 +50,7 @@ class TrainingTasks:
         weights = np.array([source.weight for source in sources], np.float64)
         self._config, self._store = config, store
         self._chances = weights / weights.sum()
-        self.datasets = [open_dataset(source, "train") for source in sources]
+        self.datasets = [open_dataset(source, source.split) for source in sources]
         self._samplers = [self._sampler(dataset) for dataset in self.datasets]
         self._variants = [
             [Augmented(dataset, variant, config.seed) for variant in range(1, config.train.augment + 1)]
