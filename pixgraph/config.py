@@ -30,7 +30,7 @@ class SourceConfig:
     crops: bool = False
     exclude: list[str] = field(default_factory=list)
     weight: float = 1.0
-    split: str = "train"
+    split: Literal["train", "all"] = "train"
 
 
 @dataclass
