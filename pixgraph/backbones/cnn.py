@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from urllib.error import URLError
 
@@ -53,6 +54,8 @@ class TorchvisionBackbone(Backbone):
         super().__init__(name, pretrained_on, LEVELS[name])
         self.body = create_feature_extractor(network.eval(), list(LEVELS[name]))
         self.describe()
+        # Unpadded convolutions lose border cells, which on a small picture looks like a larger stride.
+        self.strides = tuple(1 << round(math.log2(s)) for s in self.strides)
 
     def extract(self, x: torch.Tensor) -> list[torch.Tensor]:
         """Feature maps of normalised pictures (B, 3, H, W), finest first."""

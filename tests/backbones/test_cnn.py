@@ -20,7 +20,8 @@ def test_levels_go_from_fine_to_coarse(name):
     backbone = TorchvisionBackbone(name, "random")
     assert len(backbone.channels) == len(LEVELS[name])
     assert list(backbone.strides) == sorted(backbone.strides)
-    assert backbone.strides[0] >= 4
+    assert backbone.strides[0] == 4
+    assert set(backbone.strides) <= {4, 8, 16, 32}
 
 
 def test_frozen_and_always_in_evaluation_mode():
