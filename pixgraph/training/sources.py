@@ -53,7 +53,8 @@ class TrainingTasks:
         self.datasets = [open_dataset(source, source.split) for source in sources]
         self._samplers = [self._sampler(dataset) for dataset in self.datasets]
         self._variants = [
-            [Augmented(dataset, variant, config.seed) for variant in range(1, config.train.augment + 1)]
+            # The same variants for every seed: features cached by one run serve all.
+            [Augmented(dataset, variant) for variant in range(1, config.train.augment + 1)]
             for dataset in self.datasets
         ]
 
