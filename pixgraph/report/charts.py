@@ -90,6 +90,7 @@ def line_chart(title: str, series: Sequence[Series], percent: bool = False) -> s
             left, top = place(*s.points[0])
             parts.append(f'<circle class="dot {s.style}" cx="{left:.1f}" cy="{top:.1f}" r="3"/>')
     parts.append("</svg>")
-    legend = "".join(f'<span class="key {s.style}">{escape(s.name)}</span>' for s in lines)
+    keys = "".join(f'<span class="key {s.style}">{escape(s.name)}</span>' for s in lines)
+    legend = keys if len(lines) > 1 else ""
     caption = f'<figcaption>{escape(title)}<span class="keys">{legend}</span></figcaption>'
     return f'<figure class="chart">{caption}{"".join(parts)}</figure>'

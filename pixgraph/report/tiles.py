@@ -14,8 +14,8 @@ from pixgraph.data.base import IGNORE
 from pixgraph.data.images import resize_mask
 from pixgraph.overlay import edges
 
-WAYS = ((255, 122, 26), (37, 128, 255), (250, 204, 21), (34, 197, 94), (200, 80, 220), (20, 200, 200))
-"""Colours of the ways 1, 2, ..., over and over; told apart with any colour vision up to three."""
+WAYS = ((0, 214, 143), (255, 77, 196), (255, 214, 10), (0, 200, 255), (255, 95, 87), (150, 110, 255))
+"""Colours of the ways 1, 2, ..., over and over; none of them is a colour of the error map."""
 HIT, FALSE_ALARM, MISS, WRONG_WAY = (235, 235, 235), (255, 122, 26), (37, 128, 255), (200, 80, 220)
 """Colours of the error map."""
 

@@ -225,9 +225,10 @@ def test_outside_a_distributed_job_this_is_the_only_process():
     assert peak_memory() > 2**20
 
 
-def test_a_full_run_says_so(world):
-    protocol = dataclasses.replace(V1, episodes=2, seeds=(0,))
-    result = evaluate({"none": AllBackground()}, *world, protocol, baselines=False)
+def test_a_full_run_says_so_and_a_protocol_cut_down_does_not(world):
+    own = dataclasses.replace(V1, name="own", episodes=2, seeds=(0,))
+    result = evaluate({"none": AllBackground()}, *world, own, baselines=False)
     assert isinstance(result, Evaluation)
-    assert result.full
     assert result.to_dict()["full_protocol"] is True
+    cut = dataclasses.replace(own, name="pixgraph-v1")
+    assert evaluate({"none": AllBackground()}, *world, cut, baselines=False).full is False
