@@ -40,6 +40,7 @@ class EpisodeConfig:
     Attributes:
         n_way: Foreground classes in an episode, N.
         k_shot: Labelled pictures of each class, K.
+        more_shots: Other K that training episodes have as often; validation and scores keep to `k_shot`.
         n_query: Pictures to segment.
         n_unlabelled: Pictures without labels in the episode, U.
         min_area: Smallest object, in pixels of the original picture.
@@ -48,6 +49,7 @@ class EpisodeConfig:
 
     n_way: int = 1
     k_shot: int = 1
+    more_shots: list[int] = field(default_factory=list)
     n_query: int = 1
     n_unlabelled: int = 0
     min_area: int = 1

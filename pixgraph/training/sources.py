@@ -32,7 +32,7 @@ class TrainingTasks:
     """Episode index to task: a pure function of (config, index).
 
     The data set of an episode is drawn among `config.data` and `config.extra` with chances in proportion to their
-    weights, then its pictures by that data set's `EpisodeSampler`, then an augmented variant for each picture.
+    weights, K among `episodes.k_shot` and `more_shots`, then its pictures by that data set's `EpisodeSampler`, then an augmented variant for each picture.
 
     Args:
         config: The run's configuration.
@@ -51,7 +51,8 @@ class TrainingTasks:
         self._config, self._store = config, store
         self._chances = weights / weights.sum()
         self.datasets = [open_dataset(source, source.split) for source in sources]
-        self._samplers = [self._sampler(dataset) for dataset in self.datasets]
+        shots = [config.episodes.k_shot, *config.episodes.more_shots]
+        self._samplers = [[self._sampler(dataset, k) for k in shots] for dataset in self.datasets]
         self._variants = [
             # The same variants for every seed: features cached by one run serve all.
             [Augmented(dataset, variant) for variant in range(1, config.train.augment + 1)]
@@ -60,26 +61,32 @@ class TrainingTasks:
 
     def __call__(self, index: int) -> FewShotTask:
         """The task of episode `index`, on the device of the store."""
-        source = self.source(index)
-        episode = self._samplers[source][index]
+        source, shots = self.draw(index)
+        episode = self._samplers[source][shots][index]
         return load_task(self.datasets[source], episode, self._store, self._variants[source], self._config.seed)
 
     def source(self, index: int) -> int:
         """Position in `datasets` of the data set that episode `index` is drawn from."""
-        return int(source_generator(self._config.seed, index).choice(len(self.datasets), p=self._chances))
+        return self.draw(index)[0]
+
+    def draw(self, index: int) -> tuple[int, int]:
+        """Positions of the data set in `datasets`, and of K in (`k_shot`, *`more_shots`), of episode `index`."""
+        rng = source_generator(self._config.seed, index)
+        source = int(rng.choice(len(self.datasets), p=self._chances))
+        return source, int(rng.integers(len(self._samplers[source])))
 
     def digests(self) -> dict[str, str]:
         """For each source, what tells its pictures and classes from others'."""
         return {f"{i} {dataset.name}": dataset_digest(dataset) for i, dataset in enumerate(self.datasets)}
 
-    def _sampler(self, dataset: FewShotDataset) -> EpisodeSampler:
+    def _sampler(self, dataset: FewShotDataset, k_shot: int) -> EpisodeSampler:
         episodes, seed = self._config.episodes, self._config.seed
         fraction = episodes.label_fraction
-        needed = episodes.k_shot + -(-episodes.n_query // episodes.n_way)  # labelled pictures of a class in an episode
+        needed = k_shot + -(-episodes.n_query // episodes.n_way)  # labelled pictures of a class in an episode
         return EpisodeSampler(
             dataset,
             n_way=episodes.n_way,
-            k_shot=episodes.k_shot,
+            k_shot=k_shot,
             n_query=episodes.n_query,
             n_unlabelled=episodes.n_unlabelled,
             min_area=episodes.min_area,
