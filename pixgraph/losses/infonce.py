@@ -30,7 +30,8 @@ def node_infonce(first: torch.Tensor, second: torch.Tensor, temperature: float =
         )
     if len(first) < 2:
         return (first.sum() + second.sum()) * 0.0
-    u, v = first.float(), second.float()
+    exact = torch.promote_types(first.dtype, torch.float32)  # half precision is too coarse for the sums
+    u, v = first.to(exact), second.to(exact)
     return (_one_way(u, v, temperature) + _one_way(v, u, temperature)) / 2
 
 

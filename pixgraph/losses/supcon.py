@@ -23,7 +23,8 @@ def supervised_contrast(embedding: torch.Tensor, label: torch.Tensor, temperatur
         A scalar; zero (with gradient zero) when no two nodes share a label.
     """
     known = label != 255
-    z, y = embedding[known].float(), label[known]
+    exact = torch.promote_types(embedding.dtype, torch.float32)  # half precision is too coarse for the sums
+    z, y = embedding[known].to(exact), label[known]
     n = len(y)
     if n < 2:
         return embedding.sum() * 0.0
