@@ -121,7 +121,7 @@ def test_a_tally_survives_packing():
 
 
 def test_to_dict_is_json_and_names_everything_that_a_number_depends_on(world):
-    result = small(world, baselines=True)
+    result = small(world, {"halves": Halves(), "none": AllBackground()})
     said = json.loads(json.dumps(result.to_dict(), allow_nan=False))
     assert said["protocol"] == "pixgraph-v1"
     assert said["full_protocol"] is False
@@ -148,7 +148,7 @@ def test_one_seed_has_no_deviation_and_undefined_scores_are_null(world):
 
 
 def test_examples_are_the_best_median_and_worst_episodes_of_the_main_method(world):
-    result = small(world, baselines=True, episodes=9)
+    result = small(world, {"halves": Halves(), "none": AllBackground()}, episodes=9)
     examples = result.examples(each=1)
     ious = np.concatenate([t.episode_iou() for t in result.tallies["halves"]])
     assert [e.kind for e in examples] == ["best", "median", "worst"]
