@@ -6,9 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from pixgraph.cli.options import option_value, parse, run_settings
+from pixgraph.cli.options import option_value, parse, run_settings, with_alias
 from pixgraph.errors import ConfigError
 from pixgraph.run_scores import EvaluateOptions, keep, score
+
+CHECKPOINT = {"metavar": "RUN", "help": "The same as --run, which torchrun takes for an option of its own."}
 
 
 def run(argv: Sequence[str]) -> int:
@@ -33,11 +35,12 @@ def parse_evaluate(argv: Sequence[str]) -> EvaluateOptions:
         ConfigError: An argument is wrong, or there is neither or both of a run and a method.
         RunError: The run does not exist.
     """
+    argv = with_alias(argv, "--checkpoint", "--run")
     base: dict[str, Any] = {}
     trained = option_value(argv, "--run")
     if trained:
         base = run_settings(Path(trained), EvaluateOptions)
-    options = parse(EvaluateOptions, "evaluate", argv, base)
+    options = parse(EvaluateOptions, "evaluate", argv, base, {"--checkpoint": CHECKPOINT})
     if bool(options.run) == bool(options.method):
         raise ConfigError("expected either --run RUN_FOLDER or --method NAME (propagate, prototype, knn, linear)")
     return options

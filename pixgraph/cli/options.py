@@ -128,6 +128,19 @@ def option_value(argv: Sequence[str], name: str) -> str | None:
     return scout.parse_known_args(list(argv))[0].value
 
 
+def with_alias(argv: Sequence[str], alias: str, name: str) -> list[str]:
+    """The arguments with an option's second name replaced by its first.
+
+    torchrun takes ``--run``, wherever it stands, for an abbreviation of an option of its own; the second names of such
+    options are for those who start several processes.
+
+    Example:
+        >>> with_alias(["--name", "x", "--name=y", "--names"], "--name", "--run")
+        ['--run', 'x', '--run=y', '--names']
+    """
+    return [name + word[len(alias) :] if word.split("=")[0] == alias else word for word in argv]
+
+
 def run_settings(run: Path, cls: type) -> dict[str, Any]:
     """The settings with which a run was trained, as far as the command takes them.
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from pixgraph.cli.options import option_value, parse, run_settings
+from pixgraph.cli.options import option_value, parse, run_settings, with_alias
 from pixgraph.config import Config
 from pixgraph.errors import ConfigError
 
@@ -14,6 +15,7 @@ RESUME = {
     "metavar": "RUN",
     "help": "Go on with a run: a run folder, or nothing to take the one that --runs and --run name.",
 }
+NAME = {"metavar": "RUN", "help": "The same as --run, which torchrun takes for an option of its own."}
 
 
 def run(argv: Sequence[str]) -> int:
@@ -22,7 +24,8 @@ def run(argv: Sequence[str]) -> int:
     from pixgraph.training.loop import train
 
     folder = train(config, resume)
-    print(f"run folder: {folder.path}")
+    if os.environ.get("RANK", "0") == "0":  # one of torchrun's processes speaks for all
+        print(f"run folder: {folder.path}")
     return 0
 
 
@@ -35,7 +38,8 @@ def parse_train(argv: Sequence[str]) -> tuple[Config, bool]:
         ConfigError: An argument is wrong, or nothing says which run to resume.
         RunError: The run to resume does not exist.
     """
-    more = {"--resume": RESUME}
+    argv = with_alias(argv, "--name", "--run")
+    more = {"--resume": RESUME, "--name": NAME}
     value = option_value(argv, "--resume")
     if value is None:
         return parse(Config, "train", argv, more=more), False

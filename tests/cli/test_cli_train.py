@@ -17,7 +17,7 @@ TINY = [
 
 
 def train_arguments(root, runs, name, steps):
-    data = ["--data.name", "folder", "--data.root", str(root), "--runs", str(runs), "--run", name]
+    data = ["--data.name", "folder", "--data.root", str(root), "--runs", str(runs), "--name", name]
     return ["train", *data, *TINY, "--train.steps", str(steps), "--train.val_every", "2"]
 
 
@@ -111,10 +111,11 @@ def test_resume_goes_on_and_refuses_other_settings(shared_folder, tmp_path, fail
     assert "train.lr (was 0.002, now 0.5)" in line
 
 
+@pytest.mark.slow
 def test_two_processes_train_and_score_as_one(shared_folder, tmp_path):
     command = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2", "--standalone", "-m", "pixgraph"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    score = ["evaluate", "--run", str(tmp_path / "two"), "--episodes", "3", "--seeds", "1", "--report", "false"]
+    score = ["evaluate", "--checkpoint", str(tmp_path / "two"), "--episodes", "3", "--seeds", "1", "--report", "false"]
     for argv in (train_arguments(shared_folder, tmp_path, "two", 2), score):
         done = subprocess.run([*command, *argv], capture_output=True, text=True, check=False, env=environment)
         assert done.returncode == 0, done.stderr[-2000:]
