@@ -63,9 +63,8 @@ def evaluate(
         DataError: The data set cannot give such episodes, or a picture or mask is broken.
         ValueError: A method answers with a wrong shape or values that are not finite.
     """
-    methods = dict(predictors)
-    for name, baseline in (trivial_baselines() if baselines else {}).items():
-        methods.setdefault(name, baseline)
+    # A method that bears a baseline's name replaces it, but stays first.
+    methods = {**predictors, **{n: b for n, b in trivial_baselines().items() if baselines and n not in predictors}}
     seeds = list(protocol.seeds if seeds is None else seeds)
     _check(methods, seeds, episodes)
     chosen = protocol if episodes is None else dataclasses.replace(protocol, episodes=episodes)
@@ -78,8 +77,6 @@ def evaluate(
         hashes.append(listed.hash)
         for name, tally in _run(methods, dataset, store, chosen, listed, f"seed {seed}", progress).items():
             tallies[name].append(tally)
-    # A protocol that was cut down keeps its name; what its name promises is the measure.
-    named = PROTOCOLS.get(protocol.name, protocol)
     memory, gpu_memory = max_over_ranks(np.array([peak_memory(), _gpu_peak()], np.int64)).tolist()
     return Evaluation(
         protocol=protocol.name,
@@ -91,7 +88,7 @@ def evaluate(
         k_shot=k_shot,
         seeds=seeds,
         episodes=len(listed),
-        full=len(listed) >= named.episodes and set(seeds) >= set(named.seeds),
+        full=_is_full(protocol, len(listed), seeds),
         episode_hashes=hashes,
         backbone=describe_backbone(store),
         main=next(iter(methods)),
@@ -100,6 +97,12 @@ def evaluate(
         peak_memory=memory,
         peak_gpu_memory=gpu_memory,
     )
+
+
+def _is_full(protocol: Protocol, episodes: int, seeds: Sequence[int]) -> bool:
+    """Whether this is all that the protocol's name promises; a protocol that was cut down keeps its name."""
+    named = PROTOCOLS.get(protocol.name, protocol)
+    return episodes >= named.episodes and set(seeds) >= set(named.seeds)
 
 
 def describe_backbone(store: FeatureStore) -> dict[str, Any]:

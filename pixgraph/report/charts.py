@@ -82,7 +82,8 @@ def line_chart(title: str, series: Sequence[Series], percent: bool = False) -> s
     for x in x_ticks:
         if x_low <= x <= x_high:
             left, _ = place(x, y_ticks[0])
-            parts.append(f'<text x="{left:.1f}" y="{HEIGHT - 9}" text-anchor="middle">{x:g}</text>')
+            anchor = "end" if left > WIDTH - RIGHT - 12 else "middle"
+            parts.append(f'<text x="{left:.1f}" y="{HEIGHT - 9}" text-anchor="{anchor}">{x:g}</text>')
     for s in lines:
         path = "L".join("{:.1f} {:.1f}".format(*place(x, y)) for x, y in s.points)
         parts.append(f'<path class="line {s.style}" d="M{path}"/>')
