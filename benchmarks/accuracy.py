@@ -1,0 +1,246 @@
+"""Accuracy on unseen classes: trained runs, the training-free graph and the trivial baselines on the same episodes.
+
+    python benchmarks/accuracy.py --data ROOT --runs runs/NAME --k_shot 1 5
+
+Several processes share the work in one of two ways, with the same counts to the bit: ``torchrun --nproc_per_node 2
+benchmarks/accuracy.py ...``, or ``--only_seeds 0 1 --name part1`` and so on, then ``--merge part1.json part2.json``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from recording import mean_and_deviation, percent, provenance, table, write_result
+from workbench import add_data_arguments, backbone_config, feature_store, guarded, open_split
+
+from pixgraph.errors import CheckpointError, ConfigError, DataError
+
+if TYPE_CHECKING:
+    from pixgraph.evaluation.result import Evaluation
+    from pixgraph.models.predictor import Predictor
+
+SAME = ("n_way", "k_shot", "episodes", "classes", "dataset", "split", "protocol", "backbone")
+"""Entries of a setting that its parts must share to be merged."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Evaluate, or merge the parts of an evaluation, and write the tables."""
+    args = parser().parse_args(argv)
+    name = args.name or "accuracy"
+    if args.merge:
+        result = provenance(args.data) | merge([_read(path) for path in args.merge])
+        print(write_result(name, result, report(result), args.out))
+        return 0
+    from pixgraph.training.distributed import ProcessGroup
+
+    with ProcessGroup() as world:
+        settings = evaluate_all(args)
+    if world.is_main:
+        result = {**provenance(args.data), "processes": world.size, "settings": settings}
+        print(write_result(name, result, report(result), args.out))
+    return 0
+
+
+def parser() -> argparse.ArgumentParser:
+    """The script's arguments."""
+    made = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add = made.add_argument
+    add(
+        "--runs", nargs="*", default=[], metavar="RUN", help="folders of trained runs; none: training-free methods only"
+    )
+    add("--protocol", default="pixgraph-v1", help="episodes and scoring rule (default: %(default)s)")
+    add("--split", default="test", choices=["train", "val", "test"], help="classes (default: %(default)s)")
+    add("--n_way", type=int, default=1, help="classes in an episode (default: %(default)s)")
+    add("--k_shot", type=int, nargs="+", default=[1], metavar="K", help="labelled pictures of a class (default: 1)")
+    add("--episodes", type=int, help="episodes a seed (default: the protocol's)")
+    add("--seeds", type=int, help="number of seeds (default: the protocol's)")
+    add("--only_seeds", type=int, nargs="+", metavar="SEED", help="just these seeds, for a part that is merged later")
+    add("--merge", nargs="+", metavar="JSON", help="put the parts that --only_seeds gave together; evaluates nothing")
+    add_data_arguments(made)
+    return made
+
+
+def evaluate_all(args: argparse.Namespace) -> list[dict[str, Any]]:
+    """Every number of shots, one after the other.
+
+    Raises:
+        CheckpointError: A run was trained on other features.
+    """
+    from pixgraph.data.protocols import get_protocol
+    from pixgraph.evaluation.evaluate import evaluate
+    from pixgraph.run_scores import first_seeds
+
+    protocol, dataset, store = get_protocol(args.protocol), open_split(args, args.split), feature_store(args)
+    seeds = args.only_seeds or first_seeds(protocol.seeds, args.seeds or len(protocol.seeds))
+    found = []
+    for k_shot in args.k_shot:
+        evaluation = evaluate(
+            methods(args, store.backbone.fingerprint),
+            dataset,
+            store,
+            protocol,
+            args.n_way,
+            k_shot,
+            seeds=seeds,
+            episodes=args.episodes,
+        )
+        found.append(setting(evaluation))
+    return found
+
+
+def methods(args: argparse.Namespace, fingerprint: str) -> dict[str, Predictor]:
+    """The trained runs by the names of their folders, and the training-free graph."""
+    from pixgraph.config import GraphConfig
+    from pixgraph.methods import training_free
+    from pixgraph.models.predictor import GraphPredictor
+    from pixgraph.training.checkpoint import load_network
+
+    found: dict[str, Predictor] = {}
+    for run in args.runs:
+        trained = load_network(run)
+        if trained.backbone["fingerprint"] != fingerprint:
+            raise CheckpointError(
+                f"{run} was trained on features of {trained.backbone['name']} ({trained.backbone['fingerprint']}), got "
+                f"{backbone_config(args).name} ({fingerprint}); pass its own by --backbone and --weights"
+            )
+        found[f"graph ({Path(run).name})"] = GraphPredictor(trained.network, trained.config.graph, trained.config.seed)
+    if len(found) < len(args.runs):
+        raise ConfigError(f"--runs: two of {', '.join(args.runs)} have the same folder name; rename one")
+    return {**found, "propagate": training_free("propagate", GraphConfig())}
+
+
+def setting(evaluation: Evaluation) -> dict[str, Any]:
+    """An evaluation as this script keeps it: with the time of each seed, without examples."""
+    whole = evaluation.to_dict()
+    whole.pop("examples")
+    for name, method in whole["methods"].items():
+        for entry, tally in zip(method["per_seed"], evaluation.tallies[name], strict=True):
+            entry["ms_per_query"] = round(tally.milliseconds_per_query, 3)
+    return whole
+
+
+def merge(parts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Put results of disjoint seeds together.
+
+    Raises:
+        DataError: They are not parts of one evaluation, or share a seed.
+    """
+    grouped: dict[tuple[int, int], list[dict[str, Any]]] = {}
+    for part in parts:
+        for one in part["settings"]:
+            grouped.setdefault((one["n_way"], one["k_shot"]), []).append(one)
+    return {
+        "parts": [{key: part[key] for key in ("date", "command", "machine")} for part in parts],
+        "settings": [_merged(group) for _, group in sorted(grouped.items())],
+    }
+
+
+def _merged(group: list[dict[str, Any]]) -> dict[str, Any]:
+    first = group[0]
+    for other in group[1:]:
+        wrong = [key for key in SAME if other[key] != first[key]]
+        if wrong or list(other["methods"]) != list(first["methods"]):
+            raise DataError(
+                f"--merge: the parts differ in {', '.join(wrong) or 'methods'}; merge parts of one evaluation"
+            )
+    seeds = [seed for one in group for seed in one["seeds"]]
+    if len(set(seeds)) < len(seeds):
+        raise DataError(f"--merge: got the seeds {seeds}, expected each once; leave the part out that repeats one")
+    per_seed = {
+        name: sorted((e for one in group for e in one["methods"][name]["per_seed"]), key=lambda entry: entry["seed"])
+        for name in first["methods"]
+    }
+    return {
+        **first,
+        "seeds": sorted(seeds),
+        "full_protocol": _full(first, seeds),
+        "episode_hash": {seed: h for one in group for seed, h in one["episode_hash"].items()},
+        "methods": {name: method_scores(entries, first["classes"]) for name, entries in per_seed.items()},
+        "seconds": round(sum(one["seconds"] for one in group), 2),
+        "episodes_per_second": None,  # the parts ran beside each other
+        "peak_memory_mb": max(one["peak_memory_mb"] for one in group),
+    }
+
+
+def _full(first: Mapping[str, Any], seeds: Sequence[int]) -> bool:
+    from pixgraph.data.protocols import get_protocol
+
+    protocol = get_protocol(first["protocol"])
+    return first["episodes"] >= protocol.episodes and set(seeds) >= set(protocol.seeds)
+
+
+def method_scores(entries: list[dict[str, Any]], classes: Sequence[str]) -> dict[str, Any]:
+    """Mean and deviation over the seeds, from the integer counts of each."""
+    from pixgraph.evaluation.metrics import EpisodicIoU
+    from pixgraph.training.records import plain
+
+    scores = [EpisodicIoU.from_state(entry) for entry in entries]
+    per_class = [list(plain(score.per_class()).values()) for score in scores]
+    columns = [mean_and_deviation(column) for column in zip(*per_class, strict=True)]
+    miou, fb_iou = (mean_and_deviation(entry[key] for entry in entries) for key in ("miou", "fb_iou"))
+    return {
+        "miou": miou[0],
+        "miou_sd": miou[1],
+        "fb_iou": fb_iou[0],
+        "fb_iou_sd": fb_iou[1],
+        "per_class": {name: mean for name, (mean, _) in zip(classes, columns, strict=True)},
+        "per_class_sd": {name: deviation for name, (_, deviation) in zip(classes, columns, strict=True)},
+        "per_seed": entries,
+        "ms_per_query": round(sum(entry["ms_per_query"] for entry in entries) / len(entries), 3),
+    }
+
+
+def report(result: Mapping[str, Any]) -> str:
+    """Tables of all settings: scores and times by method, then IoU by class."""
+    return "\n\n".join(_section(one) for one in result["settings"])
+
+
+def _section(one: Mapping[str, Any]) -> str:
+    part = "" if one["full_protocol"] else " (**not the whole protocol**)"
+    backbone, per_second = one["backbone"], one["episodes_per_second"]
+    rows = [
+        (
+            name,
+            percent(m["miou"], m["miou_sd"]),
+            percent(m["fb_iou"], m["fb_iou_sd"]),
+            f"{m['ms_per_query']:.1f}",
+            f"{1000 / max(m['ms_per_query'], 1e-3):.0f}",
+        )
+        for name, m in one["methods"].items()
+    ]
+    classes = [
+        (name, *(percent(m["per_class"][name], m["per_class_sd"][name]) for m in one["methods"].values()))
+        for name in one["classes"]
+    ]
+    together = "" if per_second is None else f" All methods together: {per_second:.1f} episodes/s."
+    return "\n\n".join(
+        [
+            f"## {one['n_way']}-way {one['k_shot']}-shot",
+            f"{one['dataset']}, {one['split']} classes, {one['protocol']}: {one['episodes']} episodes x "
+            f"{len(one['seeds'])} seeds{part}; mean ± standard deviation over seeds. Backbone {backbone['name']} "
+            f"({backbone['pretrained_on']}, {backbone['fingerprint']}) at {backbone['size']} pixels. Episode lists "
+            f"{', '.join(one['episode_hash'].values())}. Peak memory {one['peak_memory_mb']:.0f} MB.{together} "
+            "Times are those of `predict` alone, on cached features.",
+            table(["method", "mIoU %", "FB-IoU %", "ms / query", "queries / s"], rows),
+            table(["IoU % by class", *one["methods"]], classes),
+        ]
+    )
+
+
+def _read(path: str) -> dict[str, Any]:
+    try:
+        found = json.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise DataError(f"--merge {path}: cannot be read ({error}); expected a JSON file of this script") from error
+    if "settings" not in found:
+        raise DataError(f"--merge {path}: it has no entry 'settings'; expected a JSON file of this script")
+    return found
+
+
+if __name__ == "__main__":
+    sys.exit(guarded(main))

@@ -1,0 +1,215 @@
+"""One setting of `speed_query.py`, measured in the process that runs this."""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from recording import spread
+from torch import nn
+from workbench import backbone_config
+
+from pixgraph.backbones.build import build_backbone
+from pixgraph.backbones.features import FeatureStore
+from pixgraph.config import GraphConfig, ModelConfig
+from pixgraph.data.images import load_image, resize_mask
+from pixgraph.data.picture import FewShotTask
+from pixgraph.data.synthetic import SyntheticShapes
+from pixgraph.evaluation.scoring import resize_labels
+from pixgraph.graph.support import support_part
+from pixgraph.graph.task import attach_queries
+from pixgraph.models.network import PixGraphNet
+from pixgraph.models.predictor import GraphPredictor, class_probabilities
+from pixgraph.models.propagate import PropagatePredictor
+from pixgraph.training.checkpoint import load_network
+
+WARM_UP = 2
+
+
+class Stopwatch:
+    """Seconds by name, of the round that is running.
+
+    Attributes:
+        seconds: Name to seconds.
+    """
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+
+    def __call__(self, name: str, work: Callable[[], Any]) -> Any:
+        """Do the work and add its time to `name`."""
+        begin = time.perf_counter()
+        result = work()
+        self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - begin
+        return result
+
+    def watch(self, module: nn.Module, name: str) -> None:
+        """Add the time of every forward pass of `module` to `name`."""
+        begin = [0.0]
+        module.register_forward_pre_hook(lambda *_: begin.__setitem__(0, time.perf_counter()))
+        module.register_forward_hook(
+            lambda *_: self.seconds.__setitem__(name, self.seconds.get(name, 0.0) + time.perf_counter() - begin[0])
+        )
+
+
+class Query:
+    """A photograph on disk, its supports, and a method.
+
+    Args:
+        args: Arguments of `speed_query.py`.
+        folder: Where the photograph is written.
+    """
+
+    def __init__(self, args: argparse.Namespace, folder: str) -> None:
+        from PIL import Image
+
+        torch.manual_seed(0)
+        self.size, self.method = args.size, args.child
+        config = backbone_config(args)
+        # Nothing is kept in memory: every query meets the backbone.
+        self.store = FeatureStore(build_backbone(config), config.size, None, memory=0)
+        trained = None if args.run is None else load_network(args.run)
+        self.config = replace(trained.config.graph if trained else GraphConfig(), stride=args.strides[0])
+        channels = self.store.backbone.channels
+        self.network = trained.network if trained else PixGraphNet(channels, ModelConfig()).eval()
+        dataset = SyntheticShapes("test", size=args.size, n_pictures=24)
+        c, found = next((c, found) for c, found in dataset.areas.items() if len(found) > args.supports)
+        chosen = sorted(found)[: args.supports + 1]
+        self.path = Path(folder) / "query.jpg"
+        Image.fromarray(dataset.read_image(chosen[0])).save(self.path, quality=90)
+        self.support = []
+        for index in chosen[1:]:
+            label = resize_mask((dataset.read_mask(index) == c).astype(np.uint8), (args.size, args.size))
+            picture = self.store.from_image(dataset.read_image(index))
+            self.support.append(replace(picture, label=torch.from_numpy(label.astype(np.int64))))
+        self.predictor = self.new_predictor()
+        self.part = support_part(self.support, self.config, 0)
+
+    def new_predictor(self) -> GraphPredictor | PropagatePredictor:
+        """The method without anything remembered of the supports."""
+        if self.method == "graph":
+            return GraphPredictor(self.network, self.config)
+        return PropagatePredictor(self.config)
+
+    @torch.no_grad()
+    def whole(self) -> np.ndarray:
+        """File to mask through the classes that `pixgraph predict` uses."""
+        rgb = load_image(self.path)
+        task = FewShotTask(1, self.support, [self.store.from_image(rgb)])
+        return resize_labels(self.predictor.predict(task)[0], rgb.shape[:2])
+
+    @torch.no_grad()
+    def staged(self, clock: Stopwatch) -> np.ndarray:
+        """The same, each stage timed; the parts inside the network and the backbone by hooks."""
+        rgb = clock("decode", lambda: load_image(self.path))
+        query = clock("prepare", lambda: self.store.from_image(rgb))
+        task = FewShotTask(1, self.support, [query])
+        if self.method == "propagate":
+            probabilities = clock("evidence, graph and diffusion", lambda: self.predictor.predict(task)[0])
+        else:
+            graph = clock("graph", lambda: attach_queries(self.part, [query]))
+            output = clock("network, rest", lambda: self.network(graph, task))
+            probabilities = clock("resize", lambda: class_probabilities(output.logits[0], query.rgb.shape[-2:]))
+        return clock("resize", lambda: resize_labels(probabilities, rgb.shape[:2]))
+
+
+def measure(args: argparse.Namespace) -> dict[str, Any]:
+    """Times, ratio and memory of one method at one stride."""
+    with tempfile.TemporaryDirectory() as folder:
+        query = Query(args, folder)
+        before, supports = resident("VmRSS"), _supports_once(query, max(3, args.rounds // 5))
+        clock = _watched(query)
+        rounds, whole = [], []
+        for i in range(args.rounds + WARM_UP):
+            clock.seconds = {}
+            answer = query.staged(clock)
+            stages = _exclusive(clock.seconds)
+            begin = time.perf_counter()
+            same = query.whole()
+            seconds = time.perf_counter() - begin
+            if i >= WARM_UP:
+                rounds.append(stages)
+                whole.append(seconds)
+        if not np.array_equal(answer, same):
+            raise RuntimeError("the stages give another mask than the predictor: this script is out of date")
+        graph = attach_queries(query.part, [query.store.from_image(load_image(query.path))])
+    beyond = [sum(stages.values()) - stages["backbone"] for stages in rounds]
+    ratios = [b / stages["backbone"] for b, stages in zip(beyond, rounds, strict=True)]
+    low, middle, high = statistics.quantiles(ratios, n=4, method="inclusive")
+    return {
+        "method": args.child,
+        "stride": args.strides[0],
+        "size": args.size,
+        "supports": args.supports,
+        "backbone": query.store.backbone.name,
+        "threads": torch.get_num_threads(),
+        "stages": {name: spread([stages[name] for stages in rounds]) for name in rounds[0]},
+        "beyond": spread(beyond),
+        "whole": spread(whole),
+        "supports_once": spread(supports),
+        "ratio": {"median": round(middle, 3), "q25": round(low, 3), "q75": round(high, 3)},
+        "nodes": graph.num_nodes(),
+        "edges": graph.num_edges(),
+        "memory_before_mb": before,
+        "peak_memory_mb": resident("VmHWM"),
+    }
+
+
+def resident(entry: str) -> float:
+    """Resident memory of this process in MB: ``"VmRSS"`` now, ``"VmHWM"`` at its peak."""
+    status = Path("/proc/self/status")
+    if status.is_file():
+        line = next(line for line in status.read_text().splitlines() if line.startswith(entry))
+        return round(int(line.split()[1]) / 1024, 1)
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return round(peak / (2**20 if sys.platform == "darwin" else 1024), 1)
+
+
+def _watched(query: Query) -> Stopwatch:
+    clock = Stopwatch()
+    clock.watch(query.store.backbone, "backbone")
+    if query.method == "graph":
+        network = query.network
+        clock.watch(network.level_evidence, "evidence")
+        clock.watch(network.metric_evidence, "evidence")
+        for block in (*network.encoder, *network.decoder):
+            clock.watch(block, "GNN")
+        clock.watch(network.upsample, "upsample")
+    return clock
+
+
+def _exclusive(seconds: dict[str, float]) -> dict[str, float]:
+    """Stages that do not contain one another, in the order in which they run."""
+    found = dict(seconds)
+    found["prepare"] -= found["backbone"]
+    if "network, rest" in found:
+        found["network, rest"] -= found["evidence"] + found["GNN"] + found["upsample"]
+    network = ("graph", "evidence", "GNN", "upsample", "network, rest")
+    order = ("decode", "prepare", "backbone", *network, "evidence, graph and diffusion", "resize")
+    return {name: found[name] for name in order if name in found}
+
+
+def _supports_once(query: Query, rounds: int) -> list[float]:
+    """Seconds for what is done once a set of supports, their features aside: a first prediction minus a second."""
+    task = FewShotTask(1, query.support, [query.store.from_image(load_image(query.path))])
+    found = []
+    for _ in range(rounds):
+        predictor = query.new_predictor()
+        times = []
+        for _ in range(2):
+            begin = time.perf_counter()
+            predictor.predict(task)
+            times.append(time.perf_counter() - begin)
+        found.append(max(0.0, times[0] - times[1]))
+    return found

@@ -1,0 +1,117 @@
+"""Time and memory of one query, stage by stage, against the forward pass of the backbone in the same process.
+
+    python benchmarks/speed_query.py --weights FILE
+
+A 256 x 256 photograph (JPEG on disk) with 5 labelled supports. Each setting runs in a process of its own, so that its
+peak memory is its own; in each round the stages and the whole of `pixgraph predict`'s work on a query alternate.
+"Beyond the backbone" is everything but the backbone's forward pass: decoding, graph, network and resizing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from recording import milliseconds, provenance, table, write_result
+from workbench import WEIGHTS, add_output_arguments, guarded
+
+from pixgraph.errors import PixgraphError
+
+METHODS = ("graph", "propagate")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Measure every setting and write the tables; in a child, measure one and print it."""
+    args = parser().parse_args(argv)
+    if args.child:
+        from query_stages import measure
+
+        print(json.dumps(measure(args)))
+        return 0
+    settings = [_child(args, method, stride) for stride in args.strides for method in args.methods]
+    result = {**provenance(args.data), "settings": settings}
+    print(write_result(args.name or "speed_query", result, report(result), args.out))
+    return 0
+
+
+def parser() -> argparse.ArgumentParser:
+    """The script's arguments."""
+    made = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add = made.add_argument
+    add("--data", metavar="ROOT", help="folder of the data: looked into for the weights only (default: $PIXGRAPH_DATA)")
+    add("--weights", metavar="FILE", help=f"weights of the backbone (default: {WEIGHTS} in ROOT, where it is there)")
+    add("--backbone", default="mobilenet_v2", help="name of the frozen CNN (default: %(default)s)")
+    add("--run", metavar="RUN", help="a trained run; none: an untrained network, which costs the same")
+    add("--size", type=int, default=256, help="side of the photograph and working size (default: %(default)s)")
+    add("--supports", type=int, default=5, help="labelled pictures (default: %(default)s)")
+    add("--strides", type=int, nargs="+", default=[8, 1], help="node strides (default: 8 1)")
+    add("--methods", nargs="+", default=list(METHODS), choices=METHODS, help="(default: all)")
+    add("--rounds", type=int, default=30, help="rounds at the first stride, a third of them at others (default: 30)")
+    add("--child", metavar="METHOD", choices=METHODS, help=argparse.SUPPRESS)
+    add_output_arguments(made)
+    return made
+
+
+def report(result: Mapping[str, Any]) -> str:
+    """Tables of times, ratios and memory."""
+    settings = result["settings"]
+    names = list(dict.fromkeys(name for one in settings for name in one["stages"]))
+    titles = [f"{one['method']}, stride {one['stride']}" for one in settings]
+    stages = [
+        (name, *(milliseconds(one["stages"][name]) if name in one["stages"] else "-" for one in settings))
+        for name in names
+    ]
+    sums = [
+        ("beyond the backbone", *(milliseconds(one["beyond"]) for one in settings)),
+        ("whole query", *(milliseconds(one["whole"]) for one in settings)),
+        ("supports, once", *(milliseconds(one["supports_once"]) for one in settings)),
+    ]
+    rows = [
+        (
+            title,
+            f"{one['ratio']['median']:.2f} ({one['ratio']['q25']:.2f}-{one['ratio']['q75']:.2f})",
+            f"{one['nodes']}",
+            f"{one['edges']}",
+            f"{one['memory_before_mb']:.0f}",
+            f"{one['peak_memory_mb']:.0f}",
+        )
+        for title, one in zip(titles, settings, strict=True)
+    ]
+    first = settings[0]
+    return "\n\n".join(
+        [
+            f"One {first['size']} x {first['size']} query with {first['supports']} supports, 1 class, backbone "
+            f"{first['backbone']}, {first['threads']} threads. Milliseconds: median (quartiles) of "
+            f"{' / '.join(str(one['whole']['rounds']) for one in settings)} rounds. The stages of a round are timed "
+            "one after the other, `whole query` is the same work through the public classes.",
+            table(["ms", *titles], [*stages, *sums]),
+            "Ratio: everything beyond the backbone's forward pass / that forward pass (up to the last level used), "
+            "round by round. Memory: resident, of the whole process with its libraries; before = after loading "
+            "network and supports.",
+            table(["setting", "ratio", "nodes", "edges", "memory before, MB", "peak, MB"], rows),
+        ]
+    )
+
+
+def _child(args: argparse.Namespace, method: str, stride: int) -> dict[str, Any]:
+    rounds = args.rounds if stride == args.strides[0] else max(3, args.rounds // 3)
+    words = [sys.executable, __file__, "--child", method, "--strides", str(stride), "--rounds", str(rounds)]
+    for key in ("data", "weights", "backbone", "run", "size", "supports"):
+        value = getattr(args, key)
+        words += [] if value is None else [f"--{key}", str(value)]
+    with tempfile.TemporaryFile("w+") as errors:
+        done = subprocess.run(words, stdout=subprocess.PIPE, stderr=errors, text=True, check=False)
+        errors.seek(0)
+        if done.returncode:
+            last = errors.read().strip().splitlines()[-1:]
+            raise PixgraphError(f"measuring {method} at stride {stride} failed: {' '.join(last)}")
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+if __name__ == "__main__":
+    sys.exit(guarded(main))
