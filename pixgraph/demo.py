@@ -30,9 +30,9 @@ def demo_config(steps: int, seed: int = 0, device: str = "auto", runs: str = "ru
             lr=3e-3,
             warmup=max(1, min(30, steps // 10)),
             ema=0.98,
-            val_every=max(1, steps // 6),
-            val_episodes=60,
-            save_every=max(1, steps // 6),
+            val_every=max(1, steps // 5),
+            val_episodes=40,
+            save_every=max(1, steps // 5),
             augment=0,
         ),
         seed=seed,
@@ -42,7 +42,7 @@ def demo_config(steps: int, seed: int = 0, device: str = "auto", runs: str = "ru
     )
 
 
-def run_demo(config: Config, episodes: int = 100, seeds: int = 2, say: Callable[[str], None] = lambda _: None) -> Path:
+def run_demo(config: Config, episodes: int = 60, seeds: int = 2, say: Callable[[str], None] = lambda _: None) -> Path:
     """Train, score on classes never seen, segment a photograph from a few marks, and write the report.
 
     Args:

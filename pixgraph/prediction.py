@@ -86,7 +86,7 @@ def predict_folder(
     done: list[PictureResult] = []
     folders = {"masks": True, "probabilities": probabilities, "overlays": overlays}
     wanted = [out / name for name, write in folders.items() if write]
-    bar = tqdm(world.share(jobs), desc="segment", unit="picture", disable=not (progress and world.is_main))
+    bar = tqdm(world.share(jobs), desc="segment", unit="picture", disable=None if progress and world.is_main else True)
     try:
         for file, name in bar:
             done.append(_one(segmenter, file, root, name, wanted))

@@ -1,9 +1,10 @@
 import dataclasses
 import math
+from typing import get_type_hints
 
 import pytest
 
-from pixgraph.config import Config, SourceConfig
+from pixgraph.config import Config, EpisodeConfig, GraphConfig, SourceConfig
 from pixgraph.config_check import BOUNDS, Bounds, build, check, legal
 from pixgraph.errors import ConfigError
 
@@ -26,7 +27,11 @@ def test_every_number_has_bounds():
             pairs = [(f"{section.name}.{f.name}", getattr(value, f.name)) for f in dataclasses.fields(value)]
         else:
             pairs = [(section.name, value)]
+        pairs += [("extra." + key.split(".")[1], value) for key, value in pairs if key.startswith("data.")]
         numbers += [key for key, number in pairs if isinstance(number, (int, float)) and not isinstance(number, bool)]
+    hints = get_type_hints(EpisodeConfig) | get_type_hints(GraphConfig)
+    assert [key for key, hint in hints.items() if hint == list[int]] == ["more_shots", "dilations"]
+    numbers += ["episodes.more_shots", "graph.dilations"]
     assert set(numbers) <= set(BOUNDS)
 
 
@@ -63,7 +68,7 @@ def test_every_bound_is_enforced(key):
     config = Config()
     bounds = BOUNDS[key]
     beyond = bounds.low if bounds.open_low else bounds.low - 1
-    value = [beyond] if name == "dilations" else beyond
+    value = [beyond] if isinstance(getattr(getattr(config, section), name), list) else beyond
     setattr(getattr(config, section), name, value)
     with pytest.raises(ConfigError, match=rf"{section}\.{name}: got .*expected .*{legal(Config, key)[-4:-1]}"):
         check(config)

@@ -23,8 +23,8 @@ class DemoOptions:
     """
 
     out: str = "runs/demo"
-    steps: int = 300
-    episodes: int = 100
+    steps: int = 150
+    episodes: int = 60
     seeds: int = 2
     seed: int = 0
     device: str = "auto"
