@@ -60,7 +60,6 @@ BOUNDS: dict[str, Bounds] = {
     "episodes.n_way": Bounds(1, 254),
     "episodes.k_shot": ONE_UP,
     "episodes.more_shots": ONE_UP,
-    "episodes.more_shots": ONE_UP,
     "episodes.n_query": ONE_UP,
     "episodes.n_unlabelled": COUNT,
     "episodes.min_area": ONE_UP,
