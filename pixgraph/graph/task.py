@@ -49,8 +49,12 @@ def task_graph(task: FewShotTask, config: GraphConfig, seed: int = 0, embedding:
     return attach_queries(support_part(task.support, config, seed, embedding), task.query, task.unlabelled)
 
 
-def attach_queries(part: SupportPart, queries: Sequence[Picture], unlabelled: Sequence[Picture] = ()) -> Graph:
+def attach_queries(
+    part: SupportPart, queries: Sequence[Picture], unlabelled: Sequence[Picture] = (), support_edges: bool = True
+) -> Graph:
     """`task_graph` from a support part that already exists; same result, same errors.
+
+    Without `support_edges` the edges among support nodes are left out, for a network that remembers their states.
 
     A query's edges depend on the supports, the seed, the unlabelled pictures and the query alone, not on the other
     queries, so that queries may be attached one at a time.
@@ -58,7 +62,7 @@ def attach_queries(part: SupportPart, queries: Sequence[Picture], unlabelled: Se
     if not queries:
         raise DataError("task graph: got no query picture, expected at least one")
     cells = _all_cells(part, [*queries, *unlabelled])
-    blocks = [EdgeBlock(part.src, part.dst, part.kind, part.feature)]
+    blocks = [EdgeBlock(part.src, part.dst, part.kind, part.feature)] if support_edges else []
     for i, c in enumerate(cells):
         blocks += [lattice_block(c, part.config), support_block(part, c)]
         if i < len(queries):

@@ -42,15 +42,16 @@ class GraphBlock(nn.Module):
         )
         self.dropout = nn.Dropout(dropout)
 
-    def forward(self, graph: Graph, x: torch.Tensor) -> torch.Tensor:
+    def forward(self, graph: Graph, x: torch.Tensor, first: int = 0) -> torch.Tensor:
         """New states.
 
         Args:
             graph: V nodes; edata ``feature`` (E, 3).
             x: (V, N, C) states; N is 1 in the class-agnostic encoder.
+            first: Id of the first node whose new state is wanted; those before it only send messages.
 
         Returns:
-            (V, N, C).
+            (V - first, N, C).
         """
         nodes, states, width = x.shape
         qkv = self.query_key_value(self.norm_attention(x)).view(nodes, states, 3, self.heads, -1)
@@ -58,5 +59,5 @@ class GraphBlock(nn.Module):
         query, key, value = (part.reshape(nodes, states * self.heads, -1) for part in qkv.unbind(2))
         bias = None if self.edge is None else self.edge(graph.edata["feature"])  # (E, heads)
         message = edge_attention(graph, query, key, value, bias).reshape(nodes, states, width)
-        x = x + self.dropout(self.merge(message))
+        x = x[first:] + self.dropout(self.merge(message[first:]))
         return x + self.dropout(self.feedforward(self.norm_feedforward(x)))

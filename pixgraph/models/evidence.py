@@ -16,6 +16,7 @@ here depends on N or on the order of the classes.
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -26,8 +27,25 @@ from pixgraph.models.levels import at_most
 EVIDENCE = 6
 """Channels of the evidence of one level."""
 
+UNKNOWN = -1e4
+"""Stands for the logarithm of zero in the attention to the support labels."""
+
 SUPPORT_CELLS = 16
 QUERY_CELLS = 32
+
+
+class SupportCells(NamedTuple):
+    """Support cells of one level.
+
+    Attributes:
+        unit: (S, C) features of unit length.
+        weight: (S, N) share of a cell that each class covers.
+        known: (S,) share whose label is known.
+    """
+
+    unit: torch.Tensor
+    weight: torch.Tensor
+    known: torch.Tensor
 
 
 def soft_labels(label: torch.Tensor, n_way: int, height: int, width: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -90,7 +108,8 @@ class Evidence(nn.Module):
             (P, N, 6): p_1, p_2, d, m, e, c of the module's text.
         """
         similarity = query @ support.T  # (P, S)
-        offset = known.clamp_min(1e-6).log()
+        # Finite even where nothing is known, so that a softmax over unknown cells alone is defined.
+        offset = known.clamp_min(1e-6).log().masked_fill(known <= 0, UNKNOWN)
         share = weight / known.clamp_min(1e-6).unsqueeze(1)
         prior = torch.logit(weight.sum(0) / known.sum().clamp_min(1e-6), eps=1e-4)  # (N,)
         soft = [
@@ -106,8 +125,9 @@ class Evidence(nn.Module):
 
 
 def _nearest(similarity: torch.Tensor, fg: torch.Tensor, known: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Largest similarity to the cells of each class and to the other known cells; -1 where there is none: (P, N) each."""
-    best, rival = [], []
+    """Largest similarity to the cells of each class, and to the other known cells; -1 where there is none: (P, N)."""
+    best: list[torch.Tensor] = []
+    rival: list[torch.Tensor] = []
     for n in range(fg.shape[1]):
         for cells, found in ((fg[:, n], best), (known & ~fg[:, n], rival)):
             some = cells.nonzero().squeeze(1)
@@ -131,26 +151,35 @@ class LevelEvidence(nn.Module):
         self.first = 1 if levels > 1 else 0
         self.levels = nn.ModuleList([Evidence() for _ in range(levels - self.first)])
 
-    def forward(
-        self, query: list[torch.Tensor], support: list[torch.Tensor], label: torch.Tensor, n_way: int
-    ) -> list[torch.Tensor]:
+    def prepare(self, support: list[torch.Tensor], label: torch.Tensor, n_way: int) -> list[SupportCells]:
+        """The cells of the supports, level by level; the same for every query.
+
+        Args:
+            support: (B, C_l, H_l, W_l) standardised maps of the supports, finest level first.
+            label: (B, H, W) int64 labels of the supports in 0..n_way or 255.
+            n_way: Number of classes N.
+        """
+        prepared = []
+        for maps in support[self.first :]:
+            pooled = at_most(maps, SUPPORT_CELLS)
+            weight, known = soft_labels(label, n_way, *pooled.shape[-2:])
+            unit = F.normalize(pooled.permute(0, 2, 3, 1).flatten(0, 2), dim=1)
+            prepared.append(SupportCells(unit, weight.to(unit), known.to(unit)))
+        return prepared
+
+    def forward(self, query: list[torch.Tensor], support: list[SupportCells]) -> list[torch.Tensor]:
         """Evidence maps.
 
         Args:
             query: (C_l, H_l, W_l) standardised maps of one query, finest level first.
-            support: (B, C_l, H_l, W_l) those of the supports.
-            label: (B, H, W) int64 labels of the supports in 0..n_way or 255.
-            n_way: Number of classes N.
+            support: What `prepare` gave.
 
         Returns:
             For each level but the finest (N, 6, h_l, w_l).
         """
         maps = []
-        for evidence, q_map, s_map in zip(self.levels, query[self.first :], support[self.first :], strict=True):
-            q_map, s_map = at_most(q_map, QUERY_CELLS), at_most(s_map, SUPPORT_CELLS)
-            weight, known = soft_labels(label, n_way, *s_map.shape[-2:])
-            q = F.normalize(q_map.flatten(1).T, dim=1)
-            s = F.normalize(s_map.permute(0, 2, 3, 1).flatten(0, 2), dim=1)
-            e = evidence(q, s, weight, known)  # (P, N, 6)
-            maps.append(e.permute(1, 2, 0).reshape(n_way, EVIDENCE, *q_map.shape[-2:]))
+        for evidence, q_map, cells in zip(self.levels, query[self.first :], support, strict=True):
+            pooled = at_most(q_map, QUERY_CELLS)
+            e = evidence(F.normalize(pooled.flatten(1).T, dim=1), *cells)  # (P, N, 6)
+            maps.append(e.permute(1, 2, 0).unflatten(2, pooled.shape[-2:]))
         return maps

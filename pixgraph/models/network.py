@@ -21,8 +21,8 @@ from pixgraph.data.picture import FewShotTask, Picture
 from pixgraph.errors import DataError
 from pixgraph.graph.backend import Graph
 from pixgraph.models.blocks import GraphBlock
-from pixgraph.models.evidence import EVIDENCE, Evidence, LevelEvidence
-from pixgraph.models.levels import level_statistics, resample, standardise
+from pixgraph.models.evidence import EVIDENCE, Evidence, LevelEvidence, SupportCells
+from pixgraph.models.levels import Statistics, level_statistics, resample, standardise
 from pixgraph.models.nodes import NodeGrid, node_features, node_grids
 from pixgraph.models.upsample import GuidedUpsampler
 
@@ -49,6 +49,40 @@ class Output:
     embedding: torch.Tensor
 
 
+@dataclass(frozen=True)
+class SupportSide:
+    """What evidence compares queries with.
+
+    Attributes:
+        statistics: Mean and standard deviation of each channel over the supports.
+        maps: Standardised maps of each support.
+        size: Height and width of the supports, in pixels.
+        cells: Support cells of the levels that carry evidence.
+    """
+
+    statistics: Statistics
+    maps: list[list[torch.Tensor]]
+    size: tuple[int, int]
+    cells: list[SupportCells]
+
+
+@dataclass(frozen=True)
+class SupportMemory:
+    """A support set as the network knows it.
+
+    Attributes:
+        side: What evidence compares queries with.
+        encoded: States (S, 1, C) of the support nodes before each encoder block.
+        decoded: States (S, N, C) before each decoder block.
+        embedding: (S, D) unit vectors in the learnt metric.
+    """
+
+    side: SupportSide
+    encoded: list[torch.Tensor]
+    decoded: list[torch.Tensor]
+    embedding: torch.Tensor
+
+
 class PixGraphNet(nn.Module):
     """Encoder, evidence and decoder for any number of classes and shots.
 
@@ -69,42 +103,68 @@ class PixGraphNet(nn.Module):
         self.level_evidence = LevelEvidence(len(self.channels))
         self.metric_evidence = Evidence()
         self.metric_head = nn.Linear(EVIDENCE, 1)
-        evidence = EVIDENCE * (len(self.level_evidence.levels) + 1) if config.evidence else 0
-        self.join = nn.Linear(width + evidence + LABEL_STATES, width)
+        self.evidence_channels = EVIDENCE * (len(self.level_evidence.levels) + 1) if config.evidence else 0
+        self.join = nn.Linear(width + self.evidence_channels + LABEL_STATES, width)
         self.decoder = nn.ModuleList([GraphBlock(*block) for _ in range(config.decoder_blocks)])
         self.head = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, 1))
         self.upsample = GuidedUpsampler(self.channels[0], width)
 
-    def forward(self, graph: Graph, task: FewShotTask) -> Output:
+    def forward(self, graph: Graph, task: FewShotTask, memory: SupportMemory | None = None) -> Output:
         """Score every class at every node, and refine the scores of the query nodes.
 
         Args:
             graph: `task_graph` of the task, or several of its queries attached to one support part.
             task: Supports with labels, queries; no label of a query is read.
+            memory: What `remember` gave for the supports; their nodes then keep the states they have without queries,
+                which are the same numbers as long as no edge leads from a query to a support node.
 
         Returns:
-            Logits at the nodes and on the finest feature grid.
+            Logits at the nodes and on the finest feature grid. With a memory, `embedding` has no support nodes.
         """
-        statistics = level_statistics(task.support)
-        support = [standardise(p, statistics) for p in task.support]
-        others = [standardise(p, statistics) for p in (*task.query, *task.unlabelled)]
+        side = self.compare(task) if memory is None else memory.side
+        support = [] if memory is not None else side.maps
+        others = [standardise(p, side.statistics) for p in (*task.query, *task.unlabelled)]
         grids = node_grids(graph, task)
-        height, width = task.support[0].rgb.shape[-2:]
-        states = self.encode(graph, support, (height, width), others, grids)  # (V, C)
-        embedding = F.normalize(self.metric(states), dim=1)  # (V, D)
+        first = 0 if memory is None else grids[0].first
+        states = self.encode(graph, support, side.size, others, grids, memory=memory)  # (V - first, C)
+        embedding = F.normalize(self.metric(states), dim=1)  # (V - first, D)
         label = graph.ndata["label"]
-        evidence, metric = self.gather_evidence(task, support, others, grids, embedding, label)
-        parts = [states[:, None].expand(-1, task.n_way, -1), evidence, label_states(label, task.n_way)]
-        x = self.join(torch.cat(parts if self.config.evidence else parts[::2], 2))  # (V, N, C)
-        for block in self.decoder:
-            x = block(graph, x)
-        scores = self.head(x)[..., 0]  # (V, N)
+        anchors = embedding[: grids[0].first] if memory is None else memory.embedding
+        cells = support_nodes(anchors, label[: grids[0].first], task.n_way)
+        evidence, metric = self.gather_evidence(side, others[: len(task.query)], grids, embedding, cells, first)
+        x = self.decode(graph, states, evidence, label_states(label[first:], task.n_way), memory)[-1]
+        scores = self.head(x)[..., 0]  # (V - first, N)
         logits, node_logits = [], []
         for picture, maps, grid in zip(task.query, others, grids, strict=False):
-            node_logits.append(grid.image(scores))
-            fine = self.upsample(node_logits[-1], grid.image(x).permute(0, 2, 3, 1), maps[0], picture.rgb)
-            logits.append(fine)
+            node_logits.append(grid.image(scores, first))
+            hidden = grid.image(x, first).permute(0, 2, 3, 1)
+            logits.append(self.upsample(node_logits[-1], hidden, maps[0], picture.rgb))
         return Output(logits, node_logits, metric, embedding)
+
+    def remember(self, graph: Graph, task: FewShotTask) -> SupportMemory:
+        """Everything that queries need of the supports, computed once for any number of queries.
+
+        Args:
+            graph: The support nodes and their edges alone.
+            task: Its supports count.
+        """
+        side = self.compare(task)
+        encoded: list[torch.Tensor] = []
+        states = self.encode(graph, side.maps, side.size, [], [], into=encoded)
+        label = graph.ndata["label"]
+        evidence = states.new_zeros(len(label), task.n_way, self.evidence_channels)
+        decoded = self.decode(graph, states, evidence, label_states(label, task.n_way))
+        return SupportMemory(side, encoded, decoded[:-1], F.normalize(self.metric(states), dim=1))
+
+    def compare(self, task: FewShotTask) -> SupportSide:
+        """Statistics, standardised maps and evidence cells of the supports."""
+        statistics = level_statistics(task.support)
+        maps = [standardise(p, statistics) for p in task.support]
+        height, width = task.support[0].rgb.shape[-2:]
+        stacked = [torch.stack(level) for level in zip(*maps, strict=True)]
+        labels = torch.stack([_labelled(p) for p in task.support])
+        cells = self.level_evidence.prepare(stacked, labels, task.n_way) if self.config.evidence else []
+        return SupportSide(statistics, maps, (height, width), cells)
 
     def encode(
         self,
@@ -114,73 +174,109 @@ class PixGraphNet(nn.Module):
         others: list[list[torch.Tensor]],
         grids: list[NodeGrid],
         keep: torch.Tensor | None = None,
+        memory: SupportMemory | None = None,
+        into: list[torch.Tensor] | None = None,
     ) -> torch.Tensor:
-        """Class-agnostic states of all nodes.
+        """Class-agnostic states of the nodes.
 
         Args:
-            graph: The task graph, or that of some supports alone.
-            support: Standardised maps of the pictures whose nodes were sampled.
+            graph: The task graph, or that of some pictures alone.
+            support: Standardised maps of the pictures whose nodes were sampled; none with a memory.
             size: Height and width of these pictures, in pixels.
             others: Those of the pictures whose nodes form a grid.
             grids: Where the nodes of the latter are.
             keep: (1, C + 5) factors of the input columns, features before colour and position; `None`: dropout of
                 whole feature columns in training.
+            memory: States of the support nodes before each block.
+            into: Takes the states before each block.
 
         Returns:
-            (V, C).
+            (V, C), without the support nodes if there is a memory.
         """
+        first = 0 if memory is None else grids[0].first
         own = node_features(graph, support, size, others, grids, self.project)
-        x = torch.cat([own, graph.ndata["rgbxy"]], 1)
+        x = torch.cat([own, graph.ndata["rgbxy"][first:]], 1)
         if keep is None:
             kept = F.dropout(own.new_ones(1, own.shape[1]), self.config.input_dropout, self.training)
             keep = torch.cat([kept, own.new_ones(1, COLOR_POSITION)], 1)
-        x = self.enter(x * keep)
-        for block in self.encoder:
-            x = block(graph, x[:, None])[:, 0]
-        return x
+        x = self.enter(x * keep)[:, None]
+        states = run_blocks(self.encoder, graph, x, None if memory is None else memory.encoded)
+        if into is not None:
+            into.extend(states[:-1])
+        return states[-1][:, 0]
+
+    def decode(
+        self,
+        graph: Graph,
+        states: torch.Tensor,
+        evidence: torch.Tensor,
+        label: torch.Tensor,
+        memory: SupportMemory | None = None,
+    ) -> list[torch.Tensor]:
+        """Class-wise states before each decoder block and after the last one: (V, N, C) each."""
+        parts = [states[:, None].expand(-1, label.shape[1], -1), evidence, label]
+        x = self.join(torch.cat(parts if self.config.evidence else parts[::2], 2))
+        return run_blocks(self.decoder, graph, x, None if memory is None else memory.decoded)
 
     def gather_evidence(
         self,
-        task: FewShotTask,
-        support: list[list[torch.Tensor]],
-        others: list[list[torch.Tensor]],
+        side: SupportSide,
+        queries: list[list[torch.Tensor]],
         grids: list[NodeGrid],
         embedding: torch.Tensor,
-        label: torch.Tensor,
+        cells: SupportCells,
+        first: int,
     ) -> tuple[torch.Tensor, list[torch.Tensor]]:
         """Evidence of all levels and of the learnt metric at the query nodes.
 
+        Args:
+            side: The supports.
+            queries: Standardised maps of the queries.
+            grids: Where their nodes are.
+            embedding: (V - first, D) unit vectors in the learnt metric.
+            cells: The support nodes in the learnt metric.
+            first: Id of the first node.
+
         Returns:
-            (V, N, channels), zero at nodes of other roles, and for each query the metric's logits (N, rows, columns).
+            (V - first, N, channels), zero at nodes of other roles, and for each query the metric's logits
+            (N, rows, columns).
         """
-        stacked = [torch.stack(level) for level in zip(*support, strict=True)]
-        labels = torch.stack([_labelled(p) for p in task.support])
-        sampled = slice(0, grids[0].first)
-        weight = F.one_hot(label[sampled].clamp_max(task.n_way), task.n_way + 1)[:, 1:].float()
-        known = (label[sampled] <= task.n_way).float()
-        weight = weight * known[:, None]
+        n_way = cells.weight.shape[1]
         blocks, metric = [], []
-        for maps, grid in zip(others[: len(task.query)], grids, strict=False):
-            learnt = self._metric_evidence(embedding[grid.nodes], embedding[sampled], weight, known)  # (P, N, 6)
-            metric.append(self.metric_head(learnt)[..., 0].T.reshape(task.n_way, grid.rows, grid.columns))
+        for maps, grid in zip(queries, grids, strict=False):
+            # In pieces, so that no query-by-support matrix outgrows the cache.
+            pieces = embedding[grid.nodes_from(first)].split(PIECE)
+            learnt = torch.cat([self.metric_evidence(piece, *cells) for piece in pieces])  # (P, N, 6)
+            metric.append(self.metric_head(learnt)[..., 0].T.reshape(n_way, grid.rows, grid.columns))
             if self.config.evidence:
-                fixed = [
-                    resample(m, grid.rows, grid.columns) for m in self.level_evidence(maps, stacked, labels, task.n_way)
-                ]
+                fixed = [resample(m, grid.rows, grid.columns) for m in self.level_evidence(maps, side.cells)]
                 blocks.append(torch.cat([*(m.flatten(2).permute(2, 0, 1) for m in fixed), learnt], 2))
         if not blocks:
-            return embedding.new_zeros(len(label), task.n_way, 0), metric
+            return embedding.new_zeros(len(embedding), n_way, 0), metric
         joined = torch.cat(blocks)
-        before = joined.new_zeros(grids[0].first, *joined.shape[1:])
-        after = joined.new_zeros(len(label) - grids[0].first - len(joined), *joined.shape[1:])
+        before = joined.new_zeros(grids[0].first - first, *joined.shape[1:])
+        after = joined.new_zeros(len(embedding) - len(before) - len(joined), *joined.shape[1:])
         return torch.cat([before, joined, after]), metric
 
-    def _metric_evidence(
-        self, query: torch.Tensor, support: torch.Tensor, weight: torch.Tensor, known: torch.Tensor
-    ) -> torch.Tensor:
-        """Evidence in the learnt metric, in pieces so that no query-by-support matrix outgrows the cache."""
-        pieces = [self.metric_evidence(piece, support, weight, known) for piece in query.split(PIECE)]
-        return torch.cat(pieces)
+
+def run_blocks(
+    blocks: nn.ModuleList, graph: Graph, x: torch.Tensor, memory: list[torch.Tensor] | None
+) -> list[torch.Tensor]:
+    """States before each block and after the last; `memory` holds those of the nodes that come before `x`."""
+    states = [x]
+    for i, block in enumerate(blocks):
+        if memory is None:
+            states.append(block(graph, states[-1]))
+        else:
+            states.append(block(graph, torch.cat([memory[i], states[-1]]), len(memory[i])))
+    return states
+
+
+def support_nodes(embedding: torch.Tensor, label: torch.Tensor, n_way: int) -> SupportCells:
+    """The support nodes as cells of the learnt metric, each wholly of one class."""
+    known = (label <= n_way).to(embedding)
+    weight = F.one_hot(label.clamp_max(n_way), n_way + 1)[:, 1:].to(embedding)
+    return SupportCells(embedding, weight * known[:, None], known)
 
 
 def label_states(label: torch.Tensor, n_way: int) -> torch.Tensor:

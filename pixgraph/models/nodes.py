@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import reduce
+from typing import cast
 
 import torch
 from torch import nn
@@ -32,11 +34,15 @@ class NodeGrid:
     @property
     def nodes(self) -> slice:
         """Ids of the nodes."""
-        return slice(self.first, self.first + self.rows * self.columns)
+        return self.nodes_from(0)
 
-    def image(self, values: torch.Tensor) -> torch.Tensor:
-        """Values (V, N, ...) of all nodes as pictures of this one's: (N, ..., rows, columns)."""
-        return values[self.nodes].movedim(0, -1).unflatten(-1, (self.rows, self.columns))
+    def nodes_from(self, first: int) -> slice:
+        """Positions of the nodes in a tensor that starts with node `first`."""
+        return slice(self.first - first, self.first - first + self.rows * self.columns)
+
+    def image(self, values: torch.Tensor, first: int = 0) -> torch.Tensor:
+        """Values (V - first, N, ...) of the nodes from `first` on, as pictures: (N, ..., rows, columns)."""
+        return values[self.nodes_from(first)].movedim(0, -1).unflatten(-1, (self.rows, self.columns))
 
 
 def node_grids(graph: Graph, task: FewShotTask) -> list[NodeGrid]:
@@ -80,12 +86,17 @@ def node_features(
     parts = []
     for i, maps in enumerate(sampled):
         xy = rgbxy[:last, 3:][image[:last] == i]
-        parts.append(sum(sample_at(m, xy, size) for m in _projected(maps, project)))
+        parts.append(_total(sample_at(m, xy, size) for m in _projected(maps, project)))
     for maps, grid in zip(gridded, grids, strict=True):
-        total = sum(resample(m, grid.rows, grid.columns) for m in _projected(maps, project))
+        total = _total(resample(m, grid.rows, grid.columns) for m in _projected(maps, project))
         parts.append(total.flatten(1).T)
     return torch.cat(parts)
 
 
 def _projected(maps: Sequence[torch.Tensor], project: nn.ModuleList) -> list[torch.Tensor]:
-    return [(layer.weight @ m.flatten(1)).unflatten(1, m.shape[1:]) for m, layer in zip(maps, project, strict=True)]
+    layers = cast(Iterable[nn.Linear], project)
+    return [(layer.weight @ m.flatten(1)).unflatten(1, m.shape[1:]) for m, layer in zip(maps, layers, strict=True)]
+
+
+def _total(parts: Iterable[torch.Tensor]) -> torch.Tensor:
+    return reduce(torch.add, parts)

@@ -11,7 +11,7 @@ from pixgraph.config import GraphConfig
 from pixgraph.data.picture import FewShotTask
 from pixgraph.graph.support import SupportPart, support_part
 from pixgraph.graph.task import attach_queries
-from pixgraph.models.network import PixGraphNet
+from pixgraph.models.network import PixGraphNet, SupportMemory
 
 
 @runtime_checkable
@@ -38,6 +38,30 @@ class Predictor(Protocol):
         """
 
 
+class SupportKey:
+    """Equal to another key if both tasks have the very same support tensors, and none was written to in between.
+
+    The tensors themselves are kept, so that no id can be given to another one meanwhile.
+
+    Args:
+        task: Its supports and its number of classes count.
+    """
+
+    def __init__(self, task: FewShotTask) -> None:
+        tensors = [t for p in task.support for t in (p.rgb, p.label, *p.features)]
+        self.tensors = tensors
+        # Inference tensors cannot be written to where autograd would count it, and have no version.
+        versions = [None if t is None or t.is_inference() else t._version for t in tensors]
+        self.rest = (task.n_way, [p.key for p in task.support], versions)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, SupportKey) or self.rest != other.rest:
+            return False
+        return all(a is b for a, b in zip(self.tensors, other.tensors, strict=True))
+
+    __hash__ = None  # type: ignore[assignment]  # compared, never looked up
+
+
 class GraphPredictor:
     """The trained GNN as a predictor.
 
@@ -51,27 +75,28 @@ class GraphPredictor:
 
     def __init__(self, network: PixGraphNet, config: GraphConfig, seed: int = 0) -> None:
         self.network, self.config, self.seed = network, config, seed
-        self._supports: tuple[tuple[object, ...], SupportPart] | None = None
+        self._supports: tuple[SupportKey, SupportPart, SupportMemory | None] | None = None
 
     @torch.no_grad()
     def predict(self, task: FewShotTask) -> list[torch.Tensor]:
         """Class probabilities of every query, see `Predictor.predict`."""
         self.network.eval()
-        part = self._support_part(task)
+        part, memory = self._known(task)
         found = []
         for query in task.query:
-            graph = attach_queries(part, [query], task.unlabelled)
+            graph = attach_queries(part, [query], task.unlabelled, support_edges=memory is None)
             one = FewShotTask(task.n_way, task.support, [query], task.unlabelled)
-            found.append(class_probabilities(self.network(graph, one).logits[0], query.rgb.shape[-2:]))
+            found.append(class_probabilities(self.network(graph, one, memory).logits[0], query.rgb.shape[-2:]))
         return found
 
-    def _support_part(self, task: FewShotTask) -> SupportPart:
-        """The graph of the supports, kept while the same pictures with the same labels come again."""
-        # The tensors themselves are kept in the key, so that no id can be given to another one meanwhile.
-        key = tuple(t for p in task.support for t in (p.rgb, p.label, p.features[0]))
-        if self._supports is None or not _same(self._supports[0], key):
-            self._supports = (key, support_part(task.support, self.config, self.seed))
-        return self._supports[1]
+    def _known(self, task: FewShotTask) -> tuple[SupportPart, SupportMemory | None]:
+        """What the supports give, kept while the same pictures with the same labels come again."""
+        key = SupportKey(task)
+        if self._supports is None or self._supports[0] != key:
+            part = support_part(task.support, self.config, self.seed)
+            memory = None if self.config.both_ways else self.network.remember(part.graph(), task)
+            self._supports = (key, part, memory)
+        return self._supports[1:]
 
 
 def class_probabilities(logits: torch.Tensor, size: torch.Size | tuple[int, int]) -> torch.Tensor:
@@ -86,7 +111,3 @@ def class_probabilities(logits: torch.Tensor, size: torch.Size | tuple[int, int]
     """
     full = F.interpolate(logits[None].float(), tuple(size), mode="bilinear", align_corners=False)[0]
     return torch.softmax(torch.cat([torch.zeros_like(full[:1]), full]), 0)
-
-
-def _same(a: tuple[object, ...], b: tuple[object, ...]) -> bool:
-    return len(a) == len(b) and all(x is y for x, y in zip(a, b, strict=True))

@@ -7,7 +7,7 @@
        log p_l(q | n) = logsumexp_j( t <q, s_j> + log w_jn ) - log sum_j w_jn,
 
    w_jn the share of cell j that n covers; n = 0 is the background. Classes count equally:
-   P_l = softmax_n log p_l(q | n).
+   P_l = softmax_n log p_l(q | n), zero for a class that no support shows.
 2. y0 is the mean of P_l over the levels, at the query nodes.
 3. Labels spread along the edges (Zhou et al. 2004, random-walk form): y <- (1 - a) y0 + a W y, where W has rows
    that sum to one, w = exp(-c f_color - f (1 - cos)) on lattice edges, and support nodes keep their labels.
@@ -30,6 +30,7 @@ from pixgraph.graph.task import attach_queries
 from pixgraph.models.evidence import soft_labels
 from pixgraph.models.levels import Statistics, level_statistics, resample, sample_at, standardise
 from pixgraph.models.nodes import NodeGrid, node_grids
+from pixgraph.models.predictor import SupportKey
 
 COARSE = 16
 """Levels of at least this stride carry the evidence: finer ones see edges and colours, not things."""
@@ -81,7 +82,7 @@ class PropagatePredictor:
     def __init__(self, config: GraphConfig, seed: int = 0, diffusion: Diffusion | None = None) -> None:
         self.config, self.seed = config, seed
         self.diffusion = Diffusion() if diffusion is None else diffusion
-        self._known: tuple[list[torch.Tensor | None], _Supports] | None = None
+        self._known: tuple[SupportKey, _Supports] | None = None
 
     @torch.no_grad()
     def predict(self, task: FewShotTask) -> list[torch.Tensor]:
@@ -142,12 +143,8 @@ class PropagatePredictor:
 
     def _supports(self, task: FewShotTask) -> _Supports:
         """What the supports give, kept while the same pictures with the same labels come again."""
-        key = [t for p in task.support for t in (p.rgb, p.label)]
-        if (
-            self._known is None
-            or len(self._known[0]) != len(key)
-            or any(a is not b for a, b in zip(self._known[0], key, strict=True))
-        ):
+        key = SupportKey(task)
+        if self._known is None or self._known[0] != key:
             self._known = (key, self._prepare(task))
         return self._known[1]
 
@@ -164,7 +161,7 @@ class PropagatePredictor:
             weight, known = soft_labels(label, task.n_way, *stacked.shape[-2:])
             shares = torch.cat([(known - weight.sum(1)).clamp_min(0)[:, None], weight], 1)  # (S, N+1)
             cells.append(F.normalize(stacked.permute(0, 2, 3, 1).flatten(0, 2), dim=1))
-            log_weight.append(shares.clamp_min(1e-6).log() - shares.sum(0).clamp_min(1e-6).log())
+            log_weight.append(shares.log() - shares.sum(0).clamp_min(1e-6).log())  # -inf where a class is not
         size = task.support[0].rgb.shape[-2:]
         sampled = [sample_at(m[0], part.rgbxy[part.image == i, 3:], size) for i, m in enumerate(maps)]
         return _Supports(part, statistics, F.normalize(torch.cat(sampled), dim=1), cells, log_weight)

@@ -9,6 +9,7 @@ from torch import nn
 
 from pixgraph.config import Config, LossConfig
 from pixgraph.data.picture import FewShotTask
+from pixgraph.errors import DataError
 from pixgraph.graph.backend import Graph
 from pixgraph.graph.support import SUPPORT
 from pixgraph.graph.task import task_graph
@@ -51,7 +52,11 @@ def episode_loss(
 
 
 def segmentation_terms(output: Output, task: FewShotTask, weights: LossConfig) -> dict[str, torch.Tensor]:
-    """Segmentation loss of the final logits, and the auxiliary one of the nodes' and the metric's own logits."""
+    """Segmentation loss of the final logits, and the auxiliary one of the nodes' and the metric's own logits.
+
+    Raises:
+        DataError: No query has a label.
+    """
     main, auxiliary = [], []
     for i, query in enumerate(task.query):
         if query.label is None:
@@ -61,6 +66,9 @@ def segmentation_terms(output: Output, task: FewShotTask, weights: LossConfig) -
         if weights.auxiliary:
             early = [_segmentation(x[i], query.label, weights) for x in (output.node_logits, output.metric_logits)]
             auxiliary.append(torch.stack(early).mean())
+    if not main:
+        keys = ", ".join(repr(q.key) for q in task.query)
+        raise DataError(f"training: got no label for any query ({keys}), expected at least one; pass a labelled query")
     terms = {"segmentation": torch.stack(main).mean()}
     if auxiliary:
         terms["auxiliary"] = weights.auxiliary * torch.stack(auxiliary).mean()
