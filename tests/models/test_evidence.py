@@ -1,0 +1,159 @@
+"""Class-wise evidence against a loop over cells and classes, and its symmetries and degenerate supports."""
+
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+from toy_tasks import picture
+
+from pixgraph.models.evidence import EVIDENCE, QUERY_CELLS, Evidence, LevelEvidence, hard_sides, soft_labels
+
+
+def example(n_way=2, cells=12, queries=5, dtype=torch.float64, seed=0):
+    """Unit features, and shares with cells of one class, of several, half known and unknown."""
+    rng = torch.Generator().manual_seed(seed)
+    query, support = (F.normalize(torch.randn(n, 4, generator=rng, dtype=dtype), dim=1) for n in (queries, cells))
+    share = torch.rand(cells, n_way + 1, generator=rng, dtype=dtype) ** 6
+    known = torch.rand(cells, generator=rng, dtype=dtype)
+    known[0], known[1:3] = 1.0, 0.0
+    weight = share[:, 1:] / share.sum(1, keepdim=True) * known[:, None]
+    return query, support, weight, known
+
+
+def logit(p):
+    p = min(max(p, 1e-4), 1 - 1e-4)
+    return math.log(p / (1 - p))
+
+
+def oracle(query, support, weight, known, sharpness=(10.0, 40.0)):
+    """In the words of the module's text, one query cell and one class at a time."""
+    cells = [j for j in range(len(support)) if known[j] > 0]
+    out = torch.zeros(len(query), weight.shape[1], EVIDENCE, dtype=torch.float64)
+    for i, q in enumerate(query):
+        s = [float(q @ x) for x in support]
+        for n in range(weight.shape[1]):
+            w = weight[:, n].tolist()
+            soft = []
+            for t in sharpness:
+                mass = [math.exp(t * s[j]) * float(known[j]) for j in cells]
+                a = sum(m * w[j] / float(known[j]) for m, j in zip(mass, cells, strict=True)) / sum(mass)
+                balanced = logit(a) - logit(sum(w) / float(known.sum()))
+                soft.append(1 / (1 + math.exp(-balanced)))
+            fg = [j for j in cells if w[j] > 0.5 * known[j]]
+            fg = fg or [j for j in cells if w[j] == max(w) > 0]
+            best = max((s[j] for j in fg), default=-1.0)
+            rival = max((s[j] for j in cells if j not in fg), default=-1.0)
+            p = sum(w[j] * support[j] for j in cells)
+            b = sum((float(known[j]) - w[j]) * support[j] for j in cells)
+            own, other = (float(q @ F.normalize(x, dim=0)) for x in (p, b))
+            out[i, n] = torch.tensor([*soft, best - rival, best, own - other, own])
+    return out
+
+
+@pytest.mark.parametrize("n_way", [1, 3])
+@pytest.mark.parametrize("seed", [0, 1])
+def test_equal_to_a_slow_loop(n_way, seed):
+    parts = example(n_way, seed=seed)
+    torch.testing.assert_close(Evidence().double()(*parts), oracle(*parts), atol=1e-6, rtol=1e-6)
+
+
+def test_unknown_cells_have_no_influence_however_similar_they_are():
+    """An unknown cell that equals the query must not drown the known ones, which are all far from it."""
+    query = torch.eye(4)[:1]
+    support = F.normalize(torch.tensor([[-1, 1, 0, 0], [-1, 0, 1, 0], [1, 0, 0, 0.0]]), dim=1)
+    weight, known = torch.tensor([[1.0], [0], [0]]), torch.tensor([1.0, 1, 0])
+    got = Evidence()(query, support, weight, known)
+    torch.testing.assert_close(got, Evidence()(query, support[:2], weight[:2], known[:2]))
+
+
+@pytest.mark.parametrize("share", [0.0, 1.0])
+def test_evidence_and_gradients_are_finite_where_nothing_or_everything_is_the_class(share):
+    query, support, _, _ = example(dtype=torch.float32)
+    for known in (torch.ones(12), torch.zeros(12)):
+        module = Evidence()
+        inputs = [query.clone().requires_grad_(), support.clone().requires_grad_()]
+        out = module(*inputs, known[:, None] * share, known)
+        out.sum().backward()
+        assert out.isfinite().all()
+        assert all(x.grad.isfinite().all() for x in (*inputs, module.log_sharpness))
+
+
+def test_a_class_that_no_support_shows_has_neutral_densities_and_the_least_similarity():
+    query, support, weight, known = example()
+    out = Evidence().double()(query, support, torch.zeros_like(weight), known)
+    torch.testing.assert_close(out[..., :2], torch.full_like(out[..., :2], 0.5))
+    assert torch.equal(out[..., 3], torch.full_like(out[..., 3], -1))
+    assert out[..., 5].count_nonzero() == 0
+
+
+def test_order_of_classes_cells_and_queries_does_not_matter():
+    query, support, weight, known = example(3)
+    module = Evidence().double()
+    expected = module(query, support, weight, known)
+    ways = [2, 0, 1]
+    torch.testing.assert_close(module(query, support, weight[:, ways], known), expected[:, ways])
+    cells = torch.randperm(12, generator=torch.Generator().manual_seed(1))
+    torch.testing.assert_close(module(query, support[cells], weight[cells], known[cells]), expected)
+    torch.testing.assert_close(module(query.flip(0), support, weight, known), expected.flip(0))
+    torch.testing.assert_close(module(query, support, weight[:, 1:2], known), expected[:, 1:2])
+
+
+def test_gradcheck():
+    query, support, weight, known = example(cells=6, queries=2)
+    module = Evidence().double()
+    inputs = (query.requires_grad_(), support.requires_grad_(), module.log_sharpness)
+    assert torch.autograd.gradcheck(lambda q, s, _: module(q, s, weight, known), inputs)
+
+
+def test_half_precision():
+    parts = example(dtype=torch.float32)
+    module = Evidence()
+    expected = module(*parts)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        out = module(*parts)
+    out.float().sum().backward()
+    torch.testing.assert_close(out.float(), expected, atol=0.1, rtol=0.1)
+    assert module.log_sharpness.grad.isfinite().all()
+
+
+def test_hard_sides_take_the_majority_or_else_the_best_cell():
+    known = torch.tensor([1.0, 0.5, 1.0, 0.0])
+    weight = torch.tensor([[0.6, 0.1, 0.0, 0.2], [0.2, 0.05, 0.0, 0.3], [0.5, 0.2, 0.0, 0.2], [0.0, 0.0, 0.0, 0.0]])
+    side = hard_sides(weight, known)
+    assert side.T.int().tolist() == [[1, 0, 0, 0], [0, 0, 1, 0], [0, 0, 0, 0], [0, 1, 0, 0]]
+    assert not hard_sides(torch.zeros(4, 2), torch.zeros(4)).any()
+
+
+def test_soft_labels_count_the_pixels_of_each_cell():
+    label = torch.randint(0, 4, (2, 8, 12), generator=torch.Generator().manual_seed(0))
+    label[label == 3] = 255
+    weight, known = soft_labels(label, 2, 2, 4)  # cells of 4 x 3 pixels
+    at = 0
+    for image in label:
+        for row in range(2):
+            for column in range(4):
+                cell = image[4 * row : 4 * row + 4, 3 * column : 3 * column + 3]
+                assert float(known[at]) == pytest.approx(float((cell != 255).float().mean()))
+                for n in (1, 2):
+                    assert float(weight[at, n - 1]) == pytest.approx(float((cell == n).float().mean()))
+                at += 1
+    assert at == len(weight)
+
+
+@pytest.mark.parametrize("levels", [1, 3])
+def test_level_evidence_has_a_map_for_every_level_but_the_finest(levels):
+    support, query = picture(0), picture(1)
+    maps = [f[None] for f in support.features[:levels]]
+    evidence = LevelEvidence(levels)
+    out = evidence(query.features[:levels], evidence.prepare(maps, support.label[None], 1))
+    grids = [(16, 16)] if levels == 1 else [(8, 8), (4, 4)]
+    assert [tuple(x.shape) for x in out] == [(1, EVIDENCE, *grid) for grid in grids]
+
+
+def test_level_evidence_of_large_maps_is_bounded():
+    big = torch.randn(3, 48, 80, generator=torch.Generator().manual_seed(0))
+    evidence = LevelEvidence(1)
+    cells = evidence.prepare([big[None]], torch.zeros(1, 96, 160, dtype=torch.int64), 1)
+    (out,) = evidence([big], cells)
+    assert out.shape == (1, EVIDENCE, QUERY_CELLS, QUERY_CELLS)
