@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+LEGEND = 0.7
+"""Inches for the legend below the pictures."""
 GAP = 0.05
 """Space between pictures, as a share of the widest."""
 NODE_COLORS = ("#3d6fb4", "#e4572e", "#f3a712", "#2a9d5c", "#a23e9e", "#00a5a8", "#8c564b", "#d62780")
@@ -24,7 +26,7 @@ NODE_COLORS = ("#3d6fb4", "#e4572e", "#f3a712", "#2a9d5c", "#a23e9e", "#00a5a8",
 EDGE_COLORS = ("#7aa6d8", "#ff9b71", "#c9c9c9", "#111111", "#b58cff", "#21c55d", "#0ea5e9", "#facc15")
 
 
-def draw_graph(task: FewShotTask, graph: Graph, edges_per_kind: int = 60, seed: int = 0) -> Figure:
+def draw_graph(task: FewShotTask, graph: Graph, edges_per_kind: int = 30, seed: int = 0) -> Figure:
     """Draw the pictures of a task side by side with the support nodes in their labels' colours and some edges.
 
     Args:
@@ -50,8 +52,11 @@ def draw_graph(task: FewShotTask, graph: Graph, edges_per_kind: int = 60, seed: 
         )
     sizes = np.array([p.rgb.shape[1:] for p in pictures[:shown]])
     offset = np.concatenate([[0], np.cumsum(sizes[:, 1] + GAP * sizes[:, 1].max())])
-    figure = Figure(figsize=(min(2.6 * shown, 20), 3.4), layout="constrained")
-    axes = figure.add_subplot()
+    width = min(max(2.6 * shown, 5.2), 20)
+    picture = width * sizes[:, 0].max() * 1.12 / offset[-1]  # inches, with the roles above
+    height = picture + LEGEND
+    figure = Figure(figsize=(width, height))
+    axes = figure.add_axes((0.01, LEGEND / height, 0.98, picture / height))
     _draw_pictures(axes, task, offset[:shown])
     # From 0..1 to the pixels of the common canvas.
     xy = graph.ndata["rgbxy"].cpu().numpy()[:, 3:] * (sizes[image.numpy()][:, ::-1] - 1)
@@ -60,7 +65,8 @@ def draw_graph(task: FewShotTask, graph: Graph, edges_per_kind: int = 60, seed: 
     _draw_nodes(axes, graph.ndata["label"].cpu(), xy)
     axes.set(xlim=(-0.5, offset[-1]), ylim=(sizes[:, 0].max() - 0.5, -0.1 * sizes[:, 0].max()))
     axes.axis("off")
-    axes.legend(loc="upper center", bbox_to_anchor=(0.5, 0), ncols=6, fontsize=8, frameon=False)
+    columns = max(2, int(width / 1.7))
+    axes.legend(loc="upper center", bbox_to_anchor=(0.5, 0), ncols=columns, fontsize=8, frameon=False)
     return figure
 
 
