@@ -50,9 +50,7 @@ class SupportKey:
     def __init__(self, task: FewShotTask) -> None:
         tensors = [t for p in task.support for t in (p.rgb, p.label, *p.features)]
         self.tensors = tensors
-        # Inference tensors cannot be written to where autograd would count it, and have no version.
-        versions = [None if t is None or t.is_inference() else t._version for t in tensors]
-        self.rest = (task.n_way, [p.key for p in task.support], versions)
+        self.rest = (task.n_way, [p.key for p in task.support], [_version(t) for t in tensors])
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, SupportKey) or self.rest != other.rest:
@@ -75,7 +73,7 @@ class GraphPredictor:
 
     def __init__(self, network: PixGraphNet, config: GraphConfig, seed: int = 0) -> None:
         self.network, self.config, self.seed = network, config, seed
-        self._supports: tuple[SupportKey, SupportPart, SupportMemory | None] | None = None
+        self._supports: tuple[SupportKey, list[int | None], SupportPart, SupportMemory | None] | None = None
 
     @torch.no_grad()
     def predict(self, task: FewShotTask) -> list[torch.Tensor]:
@@ -90,13 +88,14 @@ class GraphPredictor:
         return found
 
     def _known(self, task: FewShotTask) -> tuple[SupportPart, SupportMemory | None]:
-        """What the supports give, kept while the same pictures with the same labels come again."""
+        """What the supports give, kept while the same pictures with the same labels come again to the same weights."""
         key = SupportKey(task)
-        if self._supports is None or self._supports[0] != key:
+        weights = [_version(p) for p in self.network.parameters()]
+        if self._supports is None or self._supports[0] != key or self._supports[1] != weights:
             part = support_part(task.support, self.config, self.seed)
             memory = None if self.config.both_ways else self.network.remember(part.graph(), task)
-            self._supports = (key, part, memory)
-        return self._supports[1:]
+            self._supports = (key, weights, part, memory)
+        return self._supports[2:]
 
 
 def class_probabilities(logits: torch.Tensor, size: torch.Size | tuple[int, int]) -> torch.Tensor:
@@ -111,3 +110,8 @@ def class_probabilities(logits: torch.Tensor, size: torch.Size | tuple[int, int]
     """
     full = F.interpolate(logits[None].float(), tuple(size), mode="bilinear", align_corners=False)[0]
     return torch.softmax(torch.cat([torch.zeros_like(full[:1]), full]), 0)
+
+
+def _version(tensor: torch.Tensor | None) -> int | None:
+    """How often the tensor was written to; inference tensors do not count it."""
+    return None if tensor is None or tensor.is_inference() else tensor._version
