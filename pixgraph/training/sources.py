@@ -32,7 +32,8 @@ class TrainingTasks:
     """Episode index to task: a pure function of (config, index).
 
     The data set of an episode is drawn among `config.data` and `config.extra` with chances in proportion to their
-    weights, K among `episodes.k_shot` and `more_shots`, then its pictures by that data set's `EpisodeSampler`, then an augmented variant for each picture.
+    weights, K among `episodes.k_shot` and `more_shots`, then its pictures by the `EpisodeSampler` of both, then an
+    augmented variant for each picture.
 
     Args:
         config: The run's configuration.
