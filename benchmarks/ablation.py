@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from ablation_report import report
-from ablation_variants import FULL, VARIANTS, apply, configure
+from ablation_variants import FULL, VARIANTS, applicable, apply, configure
 from recording import provenance, write_result
 from workbench import add_data_arguments, backbone_config, extra_sources, feature_store, guarded, open_split, source
 
@@ -27,6 +27,7 @@ from pixgraph.config import Config
 from pixgraph.errors import ConfigError
 
 CALIBRATION_STEPS = 4
+ALL = ", ".join(VARIANTS)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -34,12 +35,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser().parse_args(argv)
     Path(args.out).mkdir(parents=True, exist_ok=True)
     base = base_config(args)
+    part, parts = _share(args.only)
+    args.variants = args.variants or applicable(base)
     for variant in args.variants:
         configure(base, variant, 0)  # a mistake shows before hours of training, not after
     start(args, base)
     base.train.steps = base.train.val_every = base.train.save_every = _read(args)["steps"]
     jobs = [(variant, seed) for seed in args.seeds for variant in args.variants]
-    part, parts = _share(args.only)
     if part == 0 and "baselines" not in _read(args):
         _update(args, {"baselines": baselines(args)})
     for variant, seed in jobs[part::parts]:
@@ -62,7 +64,12 @@ def parser() -> argparse.ArgumentParser:
     length.add_argument("--steps", type=int, help="training steps, the same for all variants")
     length.add_argument("--minutes", type=float, help="as many steps as the full variant does in this time, for all")
     add("--seeds", type=int, nargs="+", default=[0, 1, 2], help="seeds of the training (default: 0 1 2)")
-    add("--variants", nargs="+", default=list(VARIANTS), metavar="NAME", help=f"some of {', '.join(VARIANTS)}")
+    add(
+        "--variants",
+        nargs="+",
+        metavar="NAME",
+        help=f"some of (default: all that change anything) {', '.join(VARIANTS)}",
+    )
     add("--only", default="0/1", metavar="I/N", help="every N-th training, from the I-th: one share of N processes")
     add("--k_shot", type=int, default=1, help="labelled pictures of a class when scored (default: %(default)s)")
     add("--episodes", type=int, default=300, help="validation episodes a protocol seed (default: %(default)s)")

@@ -75,6 +75,11 @@ def configure(base: Config, name: str, seed: int) -> Config:
     return check(replace(config, seed=seed))
 
 
+def applicable(base: Config) -> list[str]:
+    """The variants that differ from the base configuration, and the full one."""
+    return [name for name, variant in VARIANTS.items() if not variant.changes or apply(base, variant.changes) != base]
+
+
 def apply(config: Config, changes: dict[str, Any]) -> Config:
     """A copy of the configuration with other values at dotted keys.
 
