@@ -126,7 +126,7 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
     """Times, ratio and memory of one method at one stride."""
     with tempfile.TemporaryDirectory() as folder:
         query = Query(args, folder)
-        before, supports = resident("VmRSS"), _supports_once(query, max(3, args.rounds // 5))
+        before, supports = resident("VmRSS"), _support_graph(query, args.rounds)
         clock = _watched(query)
         rounds, whole = [], []
         for i in range(args.rounds + WARM_UP):
@@ -155,7 +155,7 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
         "stages": {name: spread([stages[name] for stages in rounds]) for name in rounds[0]},
         "beyond": spread(beyond),
         "whole": spread(whole),
-        "supports_once": spread(supports),
+        "support_graph_once": spread(supports),
         "ratio": {"median": round(middle, 3), "q25": round(low, 3), "q75": round(high, 3)},
         "nodes": graph.num_nodes(),
         "edges": graph.num_edges(),
@@ -200,16 +200,12 @@ def _exclusive(seconds: dict[str, float]) -> dict[str, float]:
     return {name: found[name] for name in order if name in found}
 
 
-def _supports_once(query: Query, rounds: int) -> list[float]:
-    """Seconds for what is done once a set of supports, their features aside: a first prediction minus a second."""
-    task = FewShotTask(1, query.support, [query.store.from_image(load_image(query.path))])
+def _support_graph(query: Query, rounds: int) -> list[float]:
+    """Seconds of each building of the support graph, which is done once a set of supports."""
+    clock = Stopwatch()
     found = []
     for _ in range(rounds):
-        predictor = query.new_predictor()
-        times = []
-        for _ in range(2):
-            begin = time.perf_counter()
-            predictor.predict(task)
-            times.append(time.perf_counter() - begin)
-        found.append(max(0.0, times[0] - times[1]))
+        clock.seconds = {}
+        clock("once", lambda: support_part(query.support, query.config, 0))
+        found.append(clock.seconds["once"])
     return found
