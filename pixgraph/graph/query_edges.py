@@ -41,7 +41,8 @@ class EdgeBlock:
     ) -> EdgeBlock:
         """A block without features from arrays of one shape; `kind` may be one for all."""
         kinds = np.full(src.shape, kind, dtype=np.uint8) if isinstance(kind, EdgeKind) else kind
-        start, end, what = (torch.from_numpy(np.ascontiguousarray(x).reshape(-1)).to(device) for x in (src, dst, kinds))
+        # A copy: broadcast arrays are not contiguous, and torch warns of arrays that must not be written to.
+        start, end, what = (torch.from_numpy(np.array(x).reshape(-1)).to(device) for x in (src, dst, kinds))
         return cls(start, end, what, None, one_way)
 
 
