@@ -1,8 +1,8 @@
 """Training-free segmentation on the task graph: kernel evidence, kNN edges to the supports, diffusion on the lattice.
 
-1. On every level l of at most 1/16 of the picture's resolution, with features standardised by the supports and scaled
-   to unit length, the density of class n at a query cell q is a von Mises-Fisher kernel estimate over the support
-   cells j,
+1. On the levels l that `coarse_levels` chooses, with features standardised by the supports, averaged to at most `CELLS`
+   cells a side and scaled to unit length, the density of class n at a query cell q is a von Mises-Fisher kernel
+   estimate over the support cells j,
 
        log p_l(q | n) = logsumexp_j( t <q, s_j> + log w_jn ) - log sum_j w_jn,
 
@@ -28,12 +28,17 @@ from pixgraph.graph.edges import EdgeKind
 from pixgraph.graph.support import SupportPart, support_part
 from pixgraph.graph.task import attach_queries
 from pixgraph.models.evidence import soft_labels
-from pixgraph.models.levels import Statistics, level_statistics, resample, sample_at, standardise
+from pixgraph.models.levels import Statistics, at_most, level_statistics, resample, sample_at, standardise
 from pixgraph.models.nodes import NodeGrid, node_grids
 from pixgraph.models.predictor import SupportKey
 
 COARSE = 16
-"""Levels of at least this stride carry the evidence: finer ones see edges and colours, not things."""
+"""Levels of a deep CNN of at least this stride carry the evidence: finer ones see edges and colours, not things."""
+
+CELLS = 32
+
+DEEP = 32
+"""A backbone whose coarsest level has at least this stride is deep."""
 
 
 @dataclass(frozen=True)
@@ -105,10 +110,11 @@ class PropagatePredictor:
         """y0: (P, N+1) at the nodes of the query."""
         total = torch.zeros(())
         for level, cells, log_weight in zip(maps, supports.cells, supports.log_weight, strict=True):
-            q = F.normalize(level.flatten(1).T, dim=1)
+            pooled = at_most(level, CELLS)
+            q = F.normalize(pooled.flatten(1).T, dim=1)
             logits = self.diffusion.sharpness * (q @ cells.T)  # (P_l, S_l)
             density = torch.stack([torch.logsumexp(logits + w, 1) for w in log_weight.unbind(1)], 1)
-            chance = density.softmax(1).T.unflatten(1, level.shape[1:])  # (N+1, h, w)
+            chance = density.softmax(1).T.unflatten(1, pooled.shape[1:])  # (N+1, h, w)
             total = total + resample(chance, grid.rows, grid.columns)
         return (total / len(maps)).flatten(1).T
 
@@ -157,7 +163,7 @@ class PropagatePredictor:
         label = torch.stack([_label(p) for p in task.support])
         cells, log_weight = [], []
         for level in zip(*maps, strict=True):
-            stacked = torch.stack(level)  # (B, C, h, w)
+            stacked = at_most(torch.stack(level), CELLS)  # (B, C, h, w)
             weight, known = soft_labels(label, task.n_way, *stacked.shape[-2:])
             shares = torch.cat([(known - weight.sum(1)).clamp_min(0)[:, None], weight], 1)  # (S, N+1)
             cells.append(F.normalize(stacked.permute(0, 2, 3, 1).flatten(0, 2), dim=1))
@@ -168,11 +174,15 @@ class PropagatePredictor:
 
 
 def coarse_levels(picture: Picture) -> list[int]:
-    """Indices of the levels that carry evidence: those of stride 16 and more, or else the two coarsest."""
+    """Indices of the levels that carry evidence.
+
+    In a deep CNN, which goes down to 1/32, those of stride 16 and more. A shallower backbone, such as the filter bank
+    or a transformer with one stride, has no levels to spare: all of them.
+    """
     height = picture.rgb.shape[-2]
-    coarse = [i for i, f in enumerate(picture.features) if f.shape[-2] * COARSE <= height]
-    everything = list(range(len(picture.features)))
-    return coarse if len(coarse) > 1 else everything[-2:]
+    strides = [height / f.shape[-2] for f in picture.features]
+    deep = max(strides) >= DEEP
+    return [i for i, stride in enumerate(strides) if stride >= COARSE or not deep]
 
 
 def edge_cosines(feature: torch.Tensor, src: torch.Tensor, dst: torch.Tensor, piece: int = 65536) -> torch.Tensor:

@@ -115,7 +115,7 @@ def test_diffusion_smooths_evidence_within_a_colour():
 
 def test_coarse_levels():
     some = picture(0)
-    assert coarse_levels(some) == [1, 2]  # one level alone is of stride 16
+    assert coarse_levels(some) == [0, 1, 2]  # strides 4, 8, 16: a shallow backbone
     some.features.append(torch.zeros(2, 2, 2))
     assert coarse_levels(some) == [2, 3]
     some.features = some.features[:1]
