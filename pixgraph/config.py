@@ -133,6 +133,7 @@ class ModelConfig:
         input_dropout: Share of the projected feature channels hidden from all nodes of an episode in training.
         evidence: Feed the class-wise evidence.
         edge_features: Let the 3-d edge features bias attention.
+        target: Keep a slowly following copy of the encoder, and a predictor of it: what `loss.unsup_form` "bgrl" needs.
     """
 
     width: int = 64
@@ -143,6 +144,7 @@ class ModelConfig:
     input_dropout: float = 0.2
     evidence: bool = True
     edge_features: bool = True
+    target: bool = False
 
 
 @dataclass
@@ -152,17 +154,33 @@ class LossConfig:
     Attributes:
         bce: Binary cross-entropy of each class against the rest.
         dice: Soft Dice.
-        auxiliary: Segmentation loss of the auxiliary heads.
+        auxiliary: Segmentation loss of the auxiliary heads: after each encoder block, and at the nodes.
         supcon: Supervised node contrast on the encoder.
-        unsup: Unsupervised node contrast between two augmented views of unlabelled pictures.
-        temperature: Temperature of both contrasts.
+        supcon_form: "supcon" (positives outside the logarithm) or "pixel_gnn" (inside, partners drawn).
+        self_prediction: Cross-entropy of each support node's label, told from the other support nodes by attention.
+        self_prediction_from: Which others: all, or only those of other pictures (nothing is told from a single one).
+        unsup: Unsupervised node contrast between two augmented views of a picture.
+        unsup_form: "grace" (other nodes are negatives) or "bgrl" (no negatives, a slow target; needs `model.target`).
+        unsup_nodes: Whose nodes: those of unlabelled pictures, or also of supports and queries, labels unread.
+        unsup_anchors: Nodes of a picture that "grace" contrasts; "bgrl" takes all.
+        target_decay: Share of its own weights that the target keeps in a step of the optimiser.
+        target_schedule: Whether that share stays, or rises to one by half a cosine.
+        temperature: Temperature of the contrasts and of the self-prediction.
     """
 
     bce: float = 1.0
     dice: float = 1.0
     auxiliary: float = 0.4
     supcon: float = 0.1
+    supcon_form: Literal["supcon", "pixel_gnn"] = "supcon"
+    self_prediction: float = 0.0
+    self_prediction_from: Literal["others", "other_pictures"] = "others"
     unsup: float = 0.0
+    unsup_form: Literal["grace", "bgrl"] = "grace"
+    unsup_nodes: Literal["unlabelled", "all"] = "unlabelled"
+    unsup_anchors: int = 256
+    target_decay: float = 0.99
+    target_schedule: Literal["cosine", "constant"] = "cosine"
     temperature: float = 0.1
 
 

@@ -87,7 +87,10 @@ BOUNDS: dict[str, Bounds] = {
     "loss.dice": COUNT,
     "loss.auxiliary": COUNT,
     "loss.supcon": COUNT,
+    "loss.self_prediction": COUNT,
     "loss.unsup": COUNT,
+    "loss.unsup_anchors": Bounds(2),
+    "loss.target_decay": SHARE,
     "loss.temperature": POSITIVE,
     "train.steps": COUNT,
     "train.batch": ONE_UP,
@@ -147,9 +150,14 @@ def check(config: T) -> T:
     device = sections.get("device", "auto")
     if not DEVICE.fullmatch(device):
         raise ConfigError(f"device: got {device!r}, expected auto, cpu, cuda, cuda:INDEX or mps")
-    model, graph, backbone = (sections.get(name) for name in ("model", "graph", "backbone"))
+    model, graph, backbone, loss = (sections.get(name) for name in ("model", "graph", "backbone", "loss"))
     if model is not None and model.width % model.heads:
         raise ConfigError(f"model.width: got {model.width}, expected a multiple of model.heads = {model.heads}")
+    if model is not None and loss is not None and model.target != (loss.unsup_form == "bgrl"):
+        raise ConfigError(
+            f"model.target: got {model.target} with loss.unsup_form {loss.unsup_form}, expected {not model.target}; "
+            "the slow target serves the form bgrl alone"
+        )
     if graph is not None and backbone is not None:
         side = backbone.size // graph.stride
         for dilation in graph.dilations:

@@ -83,6 +83,15 @@ def test_settings_that_contradict_each_other():
     config.graph.stride = 64
     with pytest.raises(ConfigError, match=r"graph\.dilations: got 4, expected less than the 4 nodes of a side"):
         check(config)
+    config = Config()
+    config.loss.unsup_form = "bgrl"
+    with pytest.raises(ConfigError, match=r"model\.target: got False with loss\.unsup_form bgrl, expected True; the"):
+        check(config)
+    config.model.target = True
+    assert check(config) is config
+    config.loss.unsup_form = "grace"
+    with pytest.raises(ConfigError, match=r"model\.target: got True with loss\.unsup_form grace, expected False"):
+        check(config)
 
 
 @pytest.mark.parametrize("device", ["cuda:", "gpu", "cuda:x", "", "CPU"])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 
 
@@ -38,3 +40,9 @@ def supervised_contrast(embedding: torch.Tensor, label: torch.Tensor, temperatur
         return embedding.sum() * 0.0
     mean_log_prob = log_prob.masked_fill(~positive, 0.0).sum(1) / count.clamp_min(1)
     return -mean_log_prob[anchors].mean()
+
+
+def supervised_chance(label: torch.Tensor) -> float:
+    """The loss of equal embeddings, ln(n - 1) for n nodes of known label; 0 when no two share a label."""
+    known = label[label != 255]
+    return math.log(len(known) - 1) if len(known) > len(known.unique()) else 0.0

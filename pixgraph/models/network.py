@@ -10,7 +10,7 @@ checkpoint serves any N and K. A softmax over (0, logits of the N classes) joins
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 import torch.nn.functional as F
@@ -21,14 +21,13 @@ from pixgraph.data.picture import FewShotTask, Picture
 from pixgraph.errors import DataError
 from pixgraph.graph.backend import Graph
 from pixgraph.models.blocks import GraphBlock
+from pixgraph.models.encoder import NodeEncoder, prediction_head, run_blocks, target_of
 from pixgraph.models.evidence import EVIDENCE, Evidence, LevelEvidence, SupportCells
 from pixgraph.models.levels import Statistics, level_statistics, resample, standardise
-from pixgraph.models.nodes import NodeGrid, node_features, node_grids
+from pixgraph.models.nodes import NodeGrid, node_grids
 from pixgraph.models.upsample import GuidedUpsampler
 
-COLOR_POSITION = 5
 LABEL_STATES = 3  # how class n sees the label of a node: itself, not itself, unknown
-METRIC = 48  # dimensions of the learnt metric
 PIECE = 8192  # query nodes compared with the support nodes at a time
 
 
@@ -41,12 +40,14 @@ class Output:
         node_logits: For each query (N, rows, columns): the decoder's own logits at its nodes.
         metric_logits: For each query (N, rows, columns): logits from the learnt metric's evidence alone.
         embedding: (V, D) unit vectors of all nodes in the learnt metric, for the node contrasts.
+        stage_logits: In training, for each encoder block but the last, what `metric_logits` would be after it.
     """
 
     logits: list[torch.Tensor]
     node_logits: list[torch.Tensor]
     metric_logits: list[torch.Tensor]
     embedding: torch.Tensor
+    stage_logits: list[list[torch.Tensor]] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,7 @@ class SupportMemory:
     embedding: torch.Tensor
 
 
-class PixGraphNet(nn.Module):
+class PixGraphNet(NodeEncoder):
     """Encoder, evidence and decoder for any number of classes and shots.
 
     Args:
@@ -92,14 +93,9 @@ class PixGraphNet(nn.Module):
     """
 
     def __init__(self, channels: tuple[int, ...], config: ModelConfig) -> None:
-        super().__init__()
-        self.channels, self.config = tuple(channels), config
+        super().__init__(channels, config)
         width = config.width
         block = (width, config.heads, config.dropout, config.edge_features)
-        self.project = nn.ModuleList([nn.Linear(c, width, bias=False) for c in self.channels])
-        self.enter = nn.Linear(width + COLOR_POSITION, width)
-        self.encoder = nn.ModuleList([GraphBlock(*block) for _ in range(config.encoder_blocks)])
-        self.metric = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, METRIC, bias=False))
         self.level_evidence = LevelEvidence(len(self.channels))
         self.metric_evidence = Evidence()
         self.metric_head = nn.Linear(EVIDENCE, 1)
@@ -108,6 +104,9 @@ class PixGraphNet(nn.Module):
         self.decoder = nn.ModuleList([GraphBlock(*block) for _ in range(config.decoder_blocks)])
         self.head = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, 1))
         self.upsample = GuidedUpsampler(self.channels[0], width)
+        # Last, so that the other weights start the same with and without them.
+        self.predictor = prediction_head() if config.target else None
+        self.target = target_of(self) if config.target else None
 
     def forward(self, graph: Graph, task: FewShotTask, memory: SupportMemory | None = None) -> Output:
         """Score every class at every node, and refine the scores of the query nodes.
@@ -126,8 +125,10 @@ class PixGraphNet(nn.Module):
         others = [standardise(p, side.statistics) for p in (*task.query, *task.unlabelled)]
         grids = node_grids(graph, task)
         first = 0 if memory is None else grids[0].first
-        states = self.encode(graph, support, side.size, others, grids, memory=memory)  # (V - first, C)
-        embedding = F.normalize(self.metric(states), dim=1)  # (V - first, D)
+        known = None if memory is None else memory.encoded
+        stages = self.encode(graph, support, side.size, others, grids, memory=known)  # (V - first, 1, C) each
+        states = stages[-1][:, 0]
+        embedding = self.embed(stages[-1])  # (V - first, D)
         label = graph.ndata["label"]
         anchors = embedding[: grids[0].first] if memory is None else memory.embedding
         cells = support_nodes(anchors, label[: grids[0].first], task.n_way)
@@ -139,7 +140,8 @@ class PixGraphNet(nn.Module):
             node_logits.append(grid.image(scores, first))
             hidden = grid.image(x, first).permute(0, 2, 3, 1)
             logits.append(self.upsample(node_logits[-1], hidden, maps[0], picture.rgb))
-        return Output(logits, node_logits, metric, embedding)
+        early = stages[1:-1] if self.training and memory is None else []
+        return Output(logits, node_logits, metric, embedding, [self.score_stage(x, label, grids, task) for x in early])
 
     def remember(self, graph: Graph, task: FewShotTask) -> SupportMemory:
         """Everything that queries need of the supports, computed once for any number of queries.
@@ -149,12 +151,30 @@ class PixGraphNet(nn.Module):
             task: Its supports count.
         """
         side = self.compare(task)
-        encoded: list[torch.Tensor] = []
-        states = self.encode(graph, side.maps, side.size, [], [], into=encoded)
+        encoded = self.encode(graph, side.maps, side.size, [], [])
+        states = encoded[-1][:, 0]
         label = graph.ndata["label"]
         evidence = states.new_zeros(len(label), task.n_way, self.evidence_channels)
         decoded = self.decode(graph, states, evidence, label_states(label, task.n_way))
-        return SupportMemory(side, encoded, decoded[:-1], F.normalize(self.metric(states), dim=1))
+        return SupportMemory(side, encoded[:-1], decoded[:-1], self.embed(encoded[-1]))
+
+    def score_stage(
+        self, states: torch.Tensor, label: torch.Tensor, grids: list[NodeGrid], task: FewShotTask
+    ) -> list[torch.Tensor]:
+        """For each query the logits (N, rows, columns) of the metric's evidence, with states (V, 1, C) of a stage."""
+        embedding = self.embed(states)
+        cells = support_nodes(embedding[: grids[0].first], label[: grids[0].first], task.n_way)
+        queries = grids[: len(task.query)]
+        return [self.metric_image(self.compare_nodes(embedding[g.nodes], cells), g) for g in queries]
+
+    def update_target(self, decay: float) -> None:
+        """Let the target encoder, if there is one, follow the encoder; to be called after each optimiser step.
+
+        Args:
+            decay: Share of its own weights that the target keeps, in [0, 1].
+        """
+        if self.target is not None:
+            self.target.follow(self, decay)
 
     def compare(self, task: FewShotTask) -> SupportSide:
         """Statistics, standardised maps and evidence cells of the supports."""
@@ -165,45 +185,6 @@ class PixGraphNet(nn.Module):
         labels = torch.stack([_labelled(p) for p in task.support])
         cells = self.level_evidence.prepare(stacked, labels, task.n_way) if self.config.evidence else []
         return SupportSide(statistics, maps, (height, width), cells)
-
-    def encode(
-        self,
-        graph: Graph,
-        support: list[list[torch.Tensor]],
-        size: tuple[int, int],
-        others: list[list[torch.Tensor]],
-        grids: list[NodeGrid],
-        keep: torch.Tensor | None = None,
-        memory: SupportMemory | None = None,
-        into: list[torch.Tensor] | None = None,
-    ) -> torch.Tensor:
-        """Class-agnostic states of the nodes.
-
-        Args:
-            graph: The task graph, or that of some pictures alone.
-            support: Standardised maps of the pictures whose nodes were sampled; none with a memory.
-            size: Height and width of these pictures, in pixels.
-            others: Those of the pictures whose nodes form a grid.
-            grids: Where the nodes of the latter are.
-            keep: (1, C + 5) factors of the input columns, features before colour and position; `None`: dropout of
-                whole feature columns in training.
-            memory: States of the support nodes before each block.
-            into: Takes the states before each block.
-
-        Returns:
-            (V, C), without the support nodes if there is a memory.
-        """
-        first = 0 if memory is None else grids[0].first
-        own = node_features(graph, support, size, others, grids, self.project)
-        x = torch.cat([own, graph.ndata["rgbxy"][first:]], 1)
-        if keep is None:
-            kept = F.dropout(own.new_ones(1, own.shape[1]), self.config.input_dropout, self.training)
-            keep = torch.cat([kept, own.new_ones(1, COLOR_POSITION)], 1)
-        x = self.enter(x * keep)[:, None]
-        states = run_blocks(self.encoder, graph, x, None if memory is None else memory.encoded)
-        if into is not None:
-            into.extend(states[:-1])
-        return states[-1][:, 0]
 
     def decode(
         self,
@@ -244,10 +225,8 @@ class PixGraphNet(nn.Module):
         n_way = cells.weight.shape[1]
         blocks, metric = [], []
         for maps, grid in zip(queries, grids, strict=False):
-            # In pieces, so that no query-by-support matrix outgrows the cache.
-            pieces = embedding[grid.nodes_from(first)].split(PIECE)
-            learnt = torch.cat([self.metric_evidence(piece, *cells) for piece in pieces])  # (P, N, 6)
-            metric.append(self.metric_head(learnt)[..., 0].T.reshape(n_way, grid.rows, grid.columns))
+            learnt = self.compare_nodes(embedding[grid.nodes_from(first)], cells)
+            metric.append(self.metric_image(learnt, grid))
             if self.config.evidence:
                 fixed = [resample(m, grid.rows, grid.columns) for m in self.level_evidence(maps, side.cells)]
                 blocks.append(torch.cat([*(m.flatten(2).permute(2, 0, 1) for m in fixed), learnt], 2))
@@ -258,18 +237,14 @@ class PixGraphNet(nn.Module):
         after = joined.new_zeros(len(embedding) - len(before) - len(joined), *joined.shape[1:])
         return torch.cat([before, joined, after]), metric
 
+    def compare_nodes(self, embedding: torch.Tensor, cells: SupportCells) -> torch.Tensor:
+        """Evidence (P, N, 6) in the learnt metric at query nodes with unit vectors (P, D)."""
+        # In pieces, so that no query-by-support matrix outgrows the cache.
+        return torch.cat([self.metric_evidence(piece, *cells) for piece in embedding.split(PIECE)])
 
-def run_blocks(
-    blocks: nn.ModuleList, graph: Graph, x: torch.Tensor, memory: list[torch.Tensor] | None
-) -> list[torch.Tensor]:
-    """States before each block and after the last; `memory` holds those of the nodes that come before `x`."""
-    states = [x]
-    for i, block in enumerate(blocks):
-        if memory is None:
-            states.append(block(graph, states[-1]))
-        else:
-            states.append(block(graph, torch.cat([memory[i], states[-1]]), len(memory[i])))
-    return states
+    def metric_image(self, evidence: torch.Tensor, grid: NodeGrid) -> torch.Tensor:
+        """Logits (N, rows, columns) from that evidence alone."""
+        return self.metric_head(evidence)[..., 0].T.reshape(evidence.shape[1], grid.rows, grid.columns)
 
 
 def support_nodes(embedding: torch.Tensor, label: torch.Tensor, n_way: int) -> SupportCells:

@@ -1,10 +1,10 @@
-"""The learning rate: linear warm-up, then half a cosine to zero."""
+"""What changes with the steps: the learning rate, and how slowly a target encoder follows."""
 
 from __future__ import annotations
 
 import math
 
-from pixgraph.config import TrainConfig
+from pixgraph.config import Config, TrainConfig
 
 
 def learning_rate(step: int, config: TrainConfig) -> float:
@@ -31,3 +31,25 @@ def learning_rate(step: int, config: TrainConfig) -> float:
         return config.lr * (step + 1) / config.warmup
     progress = min(1.0, (step - config.warmup) / max(1, config.steps - config.warmup))
     return config.lr * 0.5 * (1.0 + math.cos(math.pi * progress))
+
+
+def target_decay(step: int, config: Config) -> float:
+    """Share of its own weights that the target encoder keeps after one optimiser step: a function of the step alone.
+
+    With d = `loss.target_decay` and S steps in all it is d throughout ("constant"), or rises from d to 1 ("cosine")::
+
+        1 - (1 - d) * (1 + cos(pi * step / S)) / 2
+
+    Args:
+        step: 0 .. S - 1.
+        config: Gives `loss.target_decay`, `loss.target_schedule` and `train.steps`.
+
+    Example:
+        >>> config = Config(train=TrainConfig(steps=10))
+        >>> [round(target_decay(s, config), 4) for s in (0, 5, 9)]
+        [0.99, 0.995, 0.9998]
+    """
+    start = config.loss.target_decay
+    if config.loss.target_schedule == "constant":
+        return start
+    return 1.0 - (1.0 - start) * 0.5 * (1.0 + math.cos(math.pi * min(1.0, step / max(1, config.train.steps))))

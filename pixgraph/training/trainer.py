@@ -7,7 +7,7 @@ import dataclasses
 import math
 import time
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import nn
@@ -22,12 +22,20 @@ from pixgraph.training.identity import require_same_config
 from pixgraph.training.progress import Progress, TensorBoard
 from pixgraph.training.randomness import episode_seed, torch_seed
 from pixgraph.training.run import RunFolder
-from pixgraph.training.schedule import learning_rate
+from pixgraph.training.schedule import learning_rate, target_decay
 from pixgraph.training.signals import StopSignals, TrainingStopped
 
 LossFunction = Callable[[nn.Module, FewShotTask, Config, int], tuple[torch.Tensor, dict[str, float]]]
 DrawTask = Callable[[int], FewShotTask]
 Validate = Callable[[nn.Module], Mapping[str, Any]]
+
+
+@runtime_checkable
+class FollowedNetwork(Protocol):
+    """A network that may have a part which follows the others instead of being trained."""
+
+    def update_target(self, decay: float) -> None:
+        """Let that part keep `decay` of its weights and take the rest from what it follows."""
 
 
 class Trainer:
@@ -102,6 +110,8 @@ class Trainer:
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(self.step, train)
         self.optimizer.step()
+        if isinstance(self.network, FollowedNetwork):
+            self.network.update_target(target_decay(self.step, self.config))
         self.average.update()
         self.step += 1
         return {**_mean(episodes), "lr": learning_rate(self.step - 1, train), "grad_norm": norm}

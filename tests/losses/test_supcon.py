@@ -7,7 +7,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from pixgraph.losses.supcon import supervised_contrast
+from pixgraph.losses.supcon import supervised_chance, supervised_contrast
 
 
 def example(n=9, classes=3, seed=0):
@@ -43,6 +43,7 @@ def test_equal_embeddings_give_ln_of_the_number_of_others(n):
     z = F.normalize(torch.ones(n, 4), dim=1)
     label = torch.arange(n) % max(1, n // 4)
     assert float(supervised_contrast(z, label)) == pytest.approx(math.log(n - 1), abs=1e-5)
+    assert supervised_chance(torch.cat([label, torch.full((3,), 255)])) == pytest.approx(math.log(n - 1))
 
 
 def test_tight_clusters_far_apart_give_ln_of_the_number_of_positives():
@@ -79,7 +80,7 @@ def test_no_pair_gives_zero_and_gradient_zero(label):
     z = F.normalize(torch.ones(len(label), 4), dim=1).requires_grad_()
     loss = supervised_contrast(z, torch.tensor(label, dtype=torch.int64))
     loss.backward()
-    assert loss.item() == float(z.grad.abs().sum()) == 0
+    assert loss.item() == float(z.grad.abs().sum()) == supervised_chance(torch.tensor(label)) == 0
 
 
 def test_half_precision_computes_in_float32():

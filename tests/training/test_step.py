@@ -1,5 +1,7 @@
 """The loss of an episode: its terms, their switches, ignored labels, and that training on it works."""
 
+import math
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -12,7 +14,7 @@ from pixgraph.losses.segmentation import binary_cross_entropy, class_targets, so
 from pixgraph.losses.supcon import supervised_contrast
 from pixgraph.models.network import Output, PixGraphNet
 from pixgraph.training.step import LOSS_SIZE, episode_loss, segmentation_terms
-from pixgraph.training.views import lattice_graph, unlabelled_contrast
+from pixgraph.training.views import lattice_graph, view_contrast
 
 
 def config(**loss):
@@ -20,17 +22,21 @@ def config(**loss):
 
 
 def test_the_loss_is_the_sum_of_its_terms():
-    loss, logs = episode_loss(network(), task(queries=2, unlabelled=1), config(unsup=0.1), 0)
-    assert set(logs) == {"segmentation", "auxiliary", "supcon", "unsup"}
-    assert loss.item() == pytest.approx(sum(logs.values()), rel=1e-5)
+    settings = config(unsup=0.1, self_prediction=0.2)
+    loss, logs = episode_loss(network(), task(queries=2, unlabelled=1), settings, 0)
+    terms = ["segmentation", "auxiliary", "supcon", "unsup", "self_prediction"]
+    names = [*terms, "embedding_std"]
+    assert set(logs) == {*names, *(f"{name}_chance" for name in names)}
+    assert loss.item() == pytest.approx(sum(logs[name] for name in terms), rel=1e-5)
 
 
-@pytest.mark.parametrize("name", ["auxiliary", "supcon", "unsup"])
+@pytest.mark.parametrize("name", ["auxiliary", "supcon", "unsup", "self_prediction"])
 def test_terms_are_weighted_and_switched_off(name):
     some, net = task(unlabelled=1), network()
     once, twice, never = (episode_loss(net, some, config(**{name: w}), 0)[1] for w in (0.5, 1.0, 0.0))
-    assert twice[name] == pytest.approx(2 * once[name], rel=1e-5)
-    assert name not in never
+    for key in (name, f"{name}_chance"):
+        assert twice[key] == pytest.approx(2 * once[key], rel=1e-5)
+        assert key not in never
 
 
 def test_segmentation_term_is_bce_and_dice_on_a_fine_grid():
@@ -43,7 +49,10 @@ def test_segmentation_term_is_bce_and_dice_on_a_fine_grid():
     parts = (fine, *class_targets(label, 2, (LOSS_SIZE, LOSS_SIZE)))
     expected = 2 * binary_cross_entropy(*parts) + 3 * soft_dice(*parts)
     assert set(terms) == {"segmentation"}
-    torch.testing.assert_close(terms["segmentation"], expected)
+    torch.testing.assert_close(terms["segmentation"].value, expected)
+    zero = (torch.zeros_like(fine), *parts[1:])
+    chance = 2 * math.log(2) + 3 * soft_dice(*zero).item()
+    assert terms["segmentation"].chance == pytest.approx(chance, rel=1e-5)
 
 
 def test_same_seed_same_loss_and_another_seed_another():
@@ -85,7 +94,7 @@ def test_contrast_sees_the_true_labels_of_query_nodes(monkeypatch):
         seen.append((len(embedding), label, temperature))
         return supervised_contrast(embedding, label, temperature)
 
-    monkeypatch.setattr("pixgraph.training.step.supervised_contrast", spy)
+    monkeypatch.setattr("pixgraph.training.node_terms.supervised_contrast", spy)
     some = task(2, queries=1)
     episode_loss(network(), some, config(temperature=0.2), 0)
     ((count, label, temperature),) = seen
@@ -97,7 +106,7 @@ def test_contrast_sees_the_true_labels_of_query_nodes(monkeypatch):
 
 def test_unlabelled_contrast_differs_between_seeds_and_has_gradients():
     some, net = task(unlabelled=2), network()
-    values = [unlabelled_contrast(net, some, config(), seed) for seed in (0, 0, 1)]
+    values = [view_contrast(net, some, config(), seed).value for seed in (0, 0, 1)]
     assert values[0].item() == values[1].item() != values[2].item()
     values[0].backward()
     assert float(net.metric[1].weight.grad.abs().max()) > 0
@@ -115,7 +124,9 @@ def test_thirty_steps_bring_the_loss_well_below_chance():
     chance = []
     for some in [task(1, seed=s) for s in range(4)]:
         zero = [torch.zeros(1, 8, 8)]
-        chance.append(segmentation_terms(Output(zero, zero, zero, zero[0]), some, settings.loss)["segmentation"].item())
+        found = segmentation_terms(Output(zero, zero, zero, zero[0]), some, settings.loss)["segmentation"]
+        chance.append(found.chance)
+        assert found.value.item() == pytest.approx(found.chance, rel=1e-6)
     torch.manual_seed(0)
     net = PixGraphNet(CHANNELS, ModelConfig(width=16, heads=2, decoder_blocks=1, input_dropout=0.0)).train()
     optimiser = torch.optim.AdamW(net.parameters(), 1e-2)
