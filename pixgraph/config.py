@@ -199,7 +199,8 @@ class TrainConfig:
         val_every: Steps between validations.
         val_episodes: Episodes of a validation.
         save_every: Steps between checkpoints.
-        augment: Augmented variants of each training picture (flip, crop, colour), cached as the picture itself is; 0: none.
+        augment: Augmented variants of each training picture, cached as the picture itself is; 0: none.
+        augment_crop: Crop them at random beside flip and colour; off where the framing tells something.
         tensorboard: Also write TensorBoard events.
     """
 
@@ -214,6 +215,7 @@ class TrainConfig:
     val_episodes: int = 200
     save_every: int = 200
     augment: int = 4
+    augment_crop: bool = True
     tensorboard: bool = False
 
 

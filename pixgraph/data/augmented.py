@@ -33,16 +33,17 @@ class Augmented(FewShotDataset):
         dataset: The data set underneath.
         variant: Number of the variant, >= 1.
         seed: Seed of the variant's draws.
+        crop: Whether to crop; off where the framing itself tells something, as in pictures cut around an object.
 
     Raises:
         ConfigError: The variant is below 1.
     """
 
-    def __init__(self, dataset: FewShotDataset, variant: int, seed: int = 0) -> None:
+    def __init__(self, dataset: FewShotDataset, variant: int, seed: int = 0, crop: bool = True) -> None:
         if variant < 1:
             raise ConfigError(f"variant: got {variant}, expected 1 or more (0 is the picture itself); correct it")
         super().__init__(dataset.name, dataset.split, dataset.class_names, dataset.samples)
-        self.dataset, self.variant, self.seed = dataset, variant, seed
+        self.dataset, self.variant, self.seed, self.crop = dataset, variant, seed, crop
         self._known: dict[int, tuple[_Box, bool]] = {}
 
     def __repr__(self) -> str:
@@ -83,7 +84,9 @@ class Augmented(FewShotDataset):
         if index not in self._known:
             rng = self._rng(index, stream=0)
             flip = bool(rng.random() < 0.5)
-            if self.dataset.has_mask(index):
+            if not self.crop:
+                box = (0, 0, *self.dataset.read_image(index).shape[:2])
+            elif self.dataset.has_mask(index):
                 box = _box_with_objects(rng, self.dataset.read_mask(index))
             else:
                 box = _random_box(rng, *self.dataset.read_image(index).shape[:2])

@@ -56,7 +56,7 @@ class TrainingTasks:
         self._samplers = [[self._sampler(dataset, k) for k in shots] for dataset in self.datasets]
         self._variants = [
             # The same variants for every seed: features cached by one run serve all.
-            [Augmented(dataset, variant) for variant in range(1, config.train.augment + 1)]
+            [Augmented(dataset, n, crop=config.train.augment_crop) for n in range(1, config.train.augment + 1)]
             for dataset in self.datasets
         ]
 
