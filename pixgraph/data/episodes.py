@@ -254,6 +254,7 @@ class _Unknown(Exception):  # noqa: N818 - never leaves this file
 
 def _named(episode: Episode, dataset: FewShotDataset) -> dict[str, Any]:
     def keys(indices: Sequence[int]) -> list[str]:
+        """Names of samples."""
         return [dataset.samples[i].key for i in indices]
 
     return {
@@ -266,6 +267,7 @@ def _named(episode: Episode, dataset: FewShotDataset) -> dict[str, Any]:
 
 def _resolved(index: int, record: dict[str, Any], ids: dict[str, int], keys: dict[str, int]) -> Episode:
     def find(table: dict[str, int], names: list[str]) -> tuple[int, ...]:
+        """Positions of the names; raises `_Unknown` for the first that is not in the table."""
         for name in names:
             if name not in table:
                 raise _Unknown(repr(name))

@@ -45,6 +45,7 @@ def load_task(
     versions = [dataset, *variants]
 
     def picture(position: int, index: int, labelled: bool) -> Picture:
+        """One picture of the episode, in the version that chance gave to its position."""
         chosen = dataset
         if variants:
             chosen = versions[int(np.random.default_rng([seed, episode.index, position]).integers(len(versions)))]

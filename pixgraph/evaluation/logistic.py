@@ -33,6 +33,7 @@ def fit_softmax(x: torch.Tensor, target: torch.Tensor, penalty: float, steps: in
     mass = target.sum(0)  # (S,)
 
     def loss_and_gradient(parameters: torch.Tensor) -> tuple[float, torch.Tensor]:
+        """Penalised negative log-likelihood of (M, C + 1) weights and bias, and its gradient."""
         weight, bias = parameters[:, :-1].contiguous(), parameters[:, -1:]
         log_p = (weight @ x.T + bias).log_softmax(dim=0)  # (M, S)
         slope = log_p.exp() * mass - target

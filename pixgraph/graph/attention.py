@@ -119,6 +119,7 @@ class _EdgeAttention(torch.autograd.Function):
     def forward(
         ctx: Any, graph: Graph, dgl: bool, query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None
     ) -> Tensor:
+        """Weights by softmax over incoming edges, then the weighted sums of the values."""
         heads, scale = query.shape[1], query.shape[2] ** -0.5
         weight = _dots(graph, key, query, dgl).mul_(scale)  # (E, H)
         if bias is not None:
@@ -132,6 +133,7 @@ class _EdgeAttention(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        """Gradients of query, key, value and bias, from the weights that were kept."""
         query, key, value, weight, out = ctx.saved_tensors
         graph, heads = ctx.graph, query.shape[1]
         need_query, need_key, need_value, need_bias = ctx.needs_input_grad[2:]

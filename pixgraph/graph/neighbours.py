@@ -156,6 +156,7 @@ def _proposer(p: Tensor, metric: Metric) -> Callable[[Tensor, int], tuple[Tensor
     flat.add(np.ascontiguousarray(p.numpy()))
 
     def propose(q: Tensor, count: int) -> tuple[Tensor, Tensor]:
+        """Candidates (m, count), and the distance (m,) below which none is missing."""
         faiss.omp_set_num_threads(torch.get_num_threads())
         score, candidates = flat.search(np.ascontiguousarray(q.numpy()), count)
         last = torch.from_numpy(score[:, -1])
@@ -175,6 +176,7 @@ def _tree_proposer(p: Tensor) -> Callable[[Tensor, int], tuple[Tensor, Tensor]]:
     tree = cKDTree(p.double().numpy())
 
     def propose(q: Tensor, count: int) -> tuple[Tensor, Tensor]:
+        """Candidates (m, count), and the distance (m,) below which none is missing."""
         distance, candidates = tree.query(q.double().numpy(), k=count, workers=torch.get_num_threads())
         return torch.from_numpy(candidates), torch.from_numpy(distance[:, -1] ** 2).float()
 

@@ -69,6 +69,7 @@ def line_chart(title: str, series: Sequence[Series], percent: bool = False) -> s
     x_low, x_high = min(xs), max(max(xs), min(xs) + 1e-9)
 
     def place(x: float, y: float) -> tuple[float, float]:
+        """Position of a point in the picture."""
         across = (x - x_low) / (x_high - x_low)
         up = (y - y_ticks[0]) / (y_ticks[-1] - y_ticks[0])
         return LEFT + across * (WIDTH - LEFT - RIGHT), HEIGHT - BOTTOM - up * (HEIGHT - TOP - BOTTOM)

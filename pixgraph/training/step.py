@@ -84,6 +84,7 @@ def _segmentation(logits: torch.Tensor, label: torch.Tensor, weights: LossConfig
     target, known = class_targets(label, len(logits), (logits.shape[-2], logits.shape[-1]))
 
     def of(x: torch.Tensor) -> torch.Tensor:
+        """Weighted sum of both losses."""
         return weights.bce * binary_cross_entropy(x, target, known) + weights.dice * soft_dice(x, target, known)
 
     return Term(of(logits), of(torch.zeros_like(logits)).item())

@@ -108,7 +108,9 @@ def test_diffusion_smooths_evidence_within_a_colour():
     rng = torch.Generator().manual_seed(0)
     for p in (*some.support, *some.query):
         p.features = [f + 0.8 * torch.randn(f.shape, generator=rng) for f in p.features]
-    raw, smooth = (predict(some, d, stride=4)[0] for d in (Diffusion(alpha=0.0), Diffusion(color=60.0, feature=0.0, support=0.0)))
+    raw, smooth = (
+        predict(some, d, stride=4)[0] for d in (Diffusion(alpha=0.0), Diffusion(color=60.0, feature=0.0, support=0.0))
+    )
     truth = some.query[0].label
     assert ((smooth.argmax(0) != truth).sum()) < ((raw.argmax(0) != truth).sum())
 

@@ -51,13 +51,13 @@ def test_an_interrupted_save_keeps_the_old_file_and_leaves_nothing(saved, monkey
     before = saved.read_bytes()
 
     def broken(*_):
-        raise KeyboardInterrupt
+        raise KeyboardInterrupt("pulled plug")
 
     if function == "fsync":
         monkeypatch.setattr(atomic.os, "fsync", broken)
     else:
         monkeypatch.setattr(atomic.Path, "replace", broken)
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(KeyboardInterrupt, match="pulled plug"):
         save_checkpoint(saved, {"step": 4})
     assert saved.read_bytes() == before
     assert [p.name for p in saved.parent.iterdir()] == ["last.pt"]

@@ -88,7 +88,7 @@ def test_a_validation_that_is_broken_off_comes_first_on_resume(tmp_path):
         raise TrainingStopped(15)
 
     config = tiny_config(tmp_path, "stopped")
-    with pytest.raises(TrainingStopped) as stop:
+    with pytest.raises(TrainingStopped, match="143") as stop:
         tiny_train(config, validate=validate)
     assert stop.value.code == 143
     state = load_checkpoint(tmp_path / "stopped" / "checkpoints" / "last.pt")
