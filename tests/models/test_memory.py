@@ -29,7 +29,7 @@ def test_messages_from_queries_forbid_a_memory():
     predictor = GraphPredictor(net, graph_config(both_ways=True, query_support_random=4))
     (found,) = predictor.predict(some)
     assert predictor._supports is not None
-    assert predictor._supports[2] is None
+    assert predictor._supports[-1] is None
     one_way = GraphPredictor(net, graph_config(query_support_random=4)).predict(
         FewShotTask(1, some.support, some.query)
     )
