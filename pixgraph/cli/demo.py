@@ -23,7 +23,7 @@ class DemoOptions:
     """
 
     out: str = "runs/demo"
-    steps: int = 150
+    steps: int = 200
     episodes: int = 60
     seeds: int = 2
     seed: int = 0
