@@ -14,7 +14,7 @@ from pixgraph.report.tiles import Tile
 from pixgraph.segmenter import FewShotSegmenter
 from pixgraph.training.atomic import write_atomic
 
-# Row, column and radius in pixels of the coins in scikit-image's photograph `coins`, measured by hand.
+# Row, column and radius in pixels of the coins in scikit-image's photograph `coins`, measured once.
 COINS = (
     (44, 335, 29), (51, 155, 23), (51, 215, 23), (52, 276, 20), (54, 44, 21), (56, 100, 19),
     (119, 271, 25), (124, 45, 20), (124, 205, 20), (125, 336, 19), (126, 102, 19), (127, 154, 19),
@@ -25,17 +25,9 @@ MARKED = (0, 8, 18)
 """Positions in `COINS` of the three that are marked."""
 
 GAPS = (
-    (22, 188),
-    (88, 72),
-    (88, 305),
-    (88, 235),
-    (160, 128),
-    (160, 305),
-    (228, 140),
-    (228, 330),
-    (292, 210),
-    (160, 20),
-)
+    (22, 188), (88, 72), (88, 305), (88, 235), (160, 128), (160, 305), (228, 140), (228, 330), (292, 210), (160, 20),
+    (124, 179), (196, 129), (52, 247), (263, 140),
+)  # fmt: skip
 """Row and column of the marks between the coins."""
 
 
