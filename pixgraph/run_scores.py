@@ -31,7 +31,8 @@ class EvaluateOptions:
         data: Source of the classes.
         backbone: The frozen CNN.
         graph: Construction of the graph.
-        protocol: Episodes and scoring rule: pixgraph-v1, hsnet-1000@400, pfenet-5000@orig-padded or panet-5x1000.
+        protocol: Episodes and scoring rule: pixgraph-v1, hsnet-1000@400, hsnet-2400@400, pfenet-5000@orig-padded,
+            pfenet-20000@orig-padded or panet-5x1000.
         split: Split whose classes are scored; "all" for a folder without splits.
         n_way: Foreground classes in an episode, N.
         k_shot: Labelled pictures of each class, K.
