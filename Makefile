@@ -35,13 +35,14 @@ $(BIN)/pip:
 	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); \
 	  echo "no environment: on Debian and Ubuntu run 'apt install python3-venv', then make again" >&2; exit 1; }
 
-# The stamps are younger than pyproject.toml only after an installation that went through.
+# The stamps are younger than pyproject.toml only after an installation that went through. Python compiles what it imports
+# anyway; to compile everything at once, as pip would, takes longer than the rest of the installation.
 $(VENV)/.installed: pyproject.toml | $(BIN)/pip
 	@echo "installing pixgraph and what it needs into $(VENV); once, a few minutes"
-	$(PIP) install --quiet --editable .
+	$(PIP) install --quiet --no-compile --editable .
 	@touch $@
 
 $(VENV)/.installed-dev: pyproject.toml | $(BIN)/pip
 	@echo "installing pixgraph with the tools of its developers into $(VENV); once, a few minutes"
-	$(PIP) install --quiet --editable ".[dev]"
+	$(PIP) install --quiet --no-compile --editable ".[dev]"
 	@touch $@ $(VENV)/.installed
