@@ -232,6 +232,11 @@ def outgoing(graph: Graph) -> tuple[Tensor, Tensor, Tensor]:
     return graph.adj_tensors("csr")  # type: ignore[attr-defined]
 
 
+def structure(graph: Graph) -> object:
+    """An object that stands for the edges of the graph: the same one as long as they do not change."""
+    return graph if isinstance(graph, EdgeGraph) else graph._graph  # type: ignore[attr-defined]
+
+
 def dgl_dots(graph: Any, at_src: Tensor, at_dst: Tensor) -> Tensor:
     """DGL's SDDMM: at_src[s] . at_dst[t] for each edge (s, t) and head, (V, H, D) twice -> (E, H)."""
     return _dgl.ops.u_dot_v(graph, at_src, at_dst).squeeze(-1)

@@ -197,7 +197,7 @@ def test_engine_is_chosen_by_graph_argument_and_environment(monkeypatch):
     graph = make_graph(torch.tensor([0]), torch.tensor([1]), 2)
     plain = to_edge_graph(graph)
     assert attention_engine(plain) == "torch"
-    assert attention_engine(graph) == ("dgl" if HAS_DGL else "torch")
+    assert attention_engine(graph) == "torch"
     monkeypatch.setenv("PIXGRAPH_ENGINE", "torch")
     assert attention_engine(graph) == "torch"
     monkeypatch.setenv("PIXGRAPH_ENGINE", "numpy")
