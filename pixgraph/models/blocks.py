@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import torch
+import torch.nn.functional as F
 from torch import nn
 
-from pixgraph.graph.attention import edge_attention
+from pixgraph.graph.attention import ordered_attention
 from pixgraph.graph.backend import Graph
+from pixgraph.graph.edge_order import edge_order
 
 EDGE_FEATURES = 3
 EDGE_HIDDEN = 16
+NODE_PIECE = 8192  # nodes whose hidden layers are held at a time
+EDGE_PIECE = 16384  # the same of edges; either fits into a processor's cache
+
+Messages = tuple[torch.Tensor, torch.Tensor]
+"""Keys and values (S, N * heads, d) that a block gives to nodes which are remembered."""
 
 
 class GraphBlock(nn.Module):
@@ -42,22 +51,54 @@ class GraphBlock(nn.Module):
         )
         self.dropout = nn.Dropout(dropout)
 
-    def forward(self, graph: Graph, x: torch.Tensor, first: int = 0) -> torch.Tensor:
+    def forward(
+        self, graph: Graph, x: torch.Tensor, known: Messages | None = None, feature: torch.Tensor | None = None
+    ) -> torch.Tensor:
         """New states.
 
         Args:
             graph: V nodes; edata ``feature`` (E, 3).
-            x: (V, N, C) states; N is 1 in the class-agnostic encoder.
-            first: Id of the first node whose new state is wanted; those before it only send messages.
+            x: (V - S, N, C) states; N is 1 in the class-agnostic encoder.
+            known: What `messages` gave for the first S nodes, which only send; `None`: S is 0.
+            feature: ``feature`` in the order of `edge_order` (3, E'), for who has it already.
 
         Returns:
-            (V - first, N, C).
+            (V - S, N, C).
         """
-        nodes, states, width = x.shape
-        qkv = self.query_key_value(self.norm_attention(x)).view(nodes, states, 3, self.heads, -1)
-        # The states of a node are folded into heads: (V, N, heads, d) -> (V, N * heads, d).
-        query, key, value = (part.reshape(nodes, states * self.heads, -1) for part in qkv.unbind(2))
-        bias = None if self.edge is None else self.edge(graph.edata["feature"])  # (E, heads)
-        message = edge_attention(graph, query, key, value, bias).reshape(nodes, states, width)
-        x = x[first:] + self.dropout(self.merge(message[first:]))
+        order = edge_order(graph, 0 if known is None else len(known[0]))
+        normed = self.norm_attention(x)
+        query = self._project(normed, 0)
+        own = (self._project(normed, 1), self._project(normed, 2))
+        key, value = own if known is None else (torch.cat([k, o]) for k, o in zip(known, own, strict=True))
+        bias = None
+        if self.edge is not None:
+            bias = self._biases(order.sort(graph.edata["feature"]) if feature is None else feature)
+        message = ordered_attention(graph, order, query, key, value, bias).view(x.shape)
+        if len(x) <= NODE_PIECE:
+            return self._update(x, message)
+        return torch.cat([self._update(*p) for p in zip(x.split(NODE_PIECE), message.split(NODE_PIECE), strict=True)])
+
+    def messages(self, x: torch.Tensor) -> Messages:
+        """What nodes with states (S, N, C) send to others in this block."""
+        normed = self.norm_attention(x)
+        return self._project(normed, 1), self._project(normed, 2)
+
+    def _project(self, x: torch.Tensor, which: int) -> torch.Tensor:
+        """Queries, keys or values; the states of a node are folded into heads: (V, N, C) -> (V, N * heads, d)."""
+        weight = self.query_key_value.weight.chunk(3)[which]
+        return F.linear(x, weight).reshape(len(x), x.shape[1] * self.heads, -1)
+
+    def _biases(self, feature: torch.Tensor) -> torch.Tensor:
+        """The small network of the edges, an edge a column: (3, E') -> (heads, E')."""
+        first, activation, last = cast(nn.Sequential, self.edge)
+        return torch.cat([_columns(last, activation(_columns(first, f))) for f in feature.split(EDGE_PIECE, 1)], 1)
+
+    def _update(self, x: torch.Tensor, message: torch.Tensor) -> torch.Tensor:
+        x = x + self.dropout(self.merge(message))
         return x + self.dropout(self.feedforward(self.norm_feedforward(x)))
+
+
+def _columns(layer: nn.Module, x: torch.Tensor) -> torch.Tensor:
+    """A linear layer on columns, (channels in, n) to (channels out, n): three times as fast where there are few."""
+    linear = cast(nn.Linear, layer)
+    return torch.addmm(linear.bias[:, None], linear.weight, x)

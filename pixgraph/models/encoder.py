@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import cast
+
 import torch
 import torch.nn.functional as F
 from torch import nn
 
 from pixgraph.config import ModelConfig
 from pixgraph.graph.backend import Graph
-from pixgraph.models.blocks import GraphBlock
+from pixgraph.graph.edge_order import edge_order
+from pixgraph.models.blocks import GraphBlock, Messages
 from pixgraph.models.nodes import NodeGrid, node_features
 
 COLOR_POSITION = 5
@@ -42,7 +46,7 @@ class NodeEncoder(nn.Module):
         others: list[list[torch.Tensor]],
         grids: list[NodeGrid],
         keep: torch.Tensor | None = None,
-        memory: list[torch.Tensor] | None = None,
+        memory: list[Messages] | None = None,
     ) -> list[torch.Tensor]:
         """Class-agnostic states of the nodes, before each block and after the last one.
 
@@ -54,7 +58,7 @@ class NodeEncoder(nn.Module):
             grids: Where the nodes of the latter are.
             keep: (1, C + 5) factors of the input columns, features before colour and position; `None`: dropout of
                 whole feature columns in training.
-            memory: States (S, 1, C) of the support nodes before each block.
+            memory: What the support nodes send in each block, see `block_messages`.
 
         Returns:
             (V, 1, C) each, without the support nodes if there is a memory.
@@ -93,13 +97,26 @@ def prediction_head() -> nn.Sequential:
 
 
 def run_blocks(
-    blocks: nn.ModuleList, graph: Graph, x: torch.Tensor, memory: list[torch.Tensor] | None
+    blocks: nn.ModuleList, graph: Graph, x: torch.Tensor, memory: list[Messages] | None, every: bool = True
 ) -> list[torch.Tensor]:
-    """States before each block and after the last; `memory` holds those of the nodes that come before `x`."""
+    """States before each block and after the last one, or the last ones alone.
+
+    Args:
+        blocks: `GraphBlock`s.
+        graph: V nodes.
+        x: (V - S, N, C) states.
+        memory: What the first S nodes send in each block, see `block_messages`; `None`: S is 0.
+        every: Whether all states are wanted.
+    """
+    order = edge_order(graph, 0 if memory is None else graph.num_nodes() - len(x))
+    feature = order.sort(graph.edata["feature"])
     states = [x]
     for i, block in enumerate(blocks):
-        if memory is None:
-            states.append(block(graph, states[-1]))
-        else:
-            states.append(block(graph, torch.cat([memory[i], states[-1]]), len(memory[i])))
+        new = block(graph, states[-1], None if memory is None else memory[i], feature)
+        states = [*states, new] if every else [new]
     return states
+
+
+def block_messages(blocks: nn.ModuleList, states: Sequence[torch.Tensor]) -> list[Messages]:
+    """What nodes send in each block, with states (S, N, C) before each."""
+    return [cast(GraphBlock, block).messages(x) for block, x in zip(blocks, states, strict=True)]

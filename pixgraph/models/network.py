@@ -20,8 +20,8 @@ from pixgraph.config import ModelConfig
 from pixgraph.data.picture import FewShotTask, Picture
 from pixgraph.errors import DataError
 from pixgraph.graph.backend import Graph
-from pixgraph.models.blocks import GraphBlock
-from pixgraph.models.encoder import NodeEncoder, prediction_head, run_blocks, target_of
+from pixgraph.models.blocks import GraphBlock, Messages
+from pixgraph.models.encoder import NodeEncoder, block_messages, prediction_head, run_blocks, target_of
 from pixgraph.models.evidence import EVIDENCE, Evidence, LevelEvidence, SupportCells
 from pixgraph.models.levels import Statistics, level_statistics, resample, standardise
 from pixgraph.models.nodes import NodeGrid, node_grids
@@ -73,14 +73,14 @@ class SupportMemory:
 
     Attributes:
         side: What evidence compares queries with.
-        encoded: States (S, 1, C) of the support nodes before each encoder block.
-        decoded: States (S, N, C) before each decoder block.
+        encoded: What the support nodes send in each encoder block.
+        decoded: The same for each decoder block.
         embedding: (S, D) unit vectors in the learnt metric.
     """
 
     side: SupportSide
-    encoded: list[torch.Tensor]
-    decoded: list[torch.Tensor]
+    encoded: list[Messages]
+    decoded: list[Messages]
     embedding: torch.Tensor
 
 
@@ -133,7 +133,7 @@ class PixGraphNet(NodeEncoder):
         anchors = embedding[: grids[0].first] if memory is None else memory.embedding
         cells = support_nodes(anchors, label[: grids[0].first], task.n_way)
         evidence, metric = self.gather_evidence(side, others[: len(task.query)], grids, embedding, cells, first)
-        x = self.decode(graph, states, evidence, label_states(label[first:], task.n_way), memory)[-1]
+        x = self.decode(graph, states, evidence, label_states(label[first:], task.n_way), memory, every=False)[-1]
         scores = self.head(x)[..., 0]  # (V - first, N)
         logits, node_logits = [], []
         for picture, maps, grid in zip(task.query, others, grids, strict=False):
@@ -156,7 +156,8 @@ class PixGraphNet(NodeEncoder):
         label = graph.ndata["label"]
         evidence = states.new_zeros(len(label), task.n_way, self.evidence_channels)
         decoded = self.decode(graph, states, evidence, label_states(label, task.n_way))
-        return SupportMemory(side, encoded[:-1], decoded[:-1], self.embed(encoded[-1]))
+        sent = block_messages(self.encoder, encoded[:-1]), block_messages(self.decoder, decoded[:-1])
+        return SupportMemory(side, *sent, self.embed(encoded[-1]))
 
     def score_stage(
         self, states: torch.Tensor, label: torch.Tensor, grids: list[NodeGrid], task: FewShotTask
@@ -193,11 +194,12 @@ class PixGraphNet(NodeEncoder):
         evidence: torch.Tensor,
         label: torch.Tensor,
         memory: SupportMemory | None = None,
+        every: bool = True,
     ) -> list[torch.Tensor]:
-        """Class-wise states before each decoder block and after the last one: (V, N, C) each."""
+        """Class-wise states before each decoder block and after the last one, or the last ones: (V, N, C) each."""
         parts = [states[:, None].expand(-1, label.shape[1], -1), evidence, label]
         x = self.join(torch.cat(parts if self.config.evidence else parts[::2], 2))
-        return run_blocks(self.decoder, graph, x, None if memory is None else memory.decoded)
+        return run_blocks(self.decoder, graph, x, None if memory is None else memory.decoded, every)
 
     def gather_evidence(
         self,
