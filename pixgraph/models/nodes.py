@@ -68,7 +68,8 @@ def node_features(
 ) -> torch.Tensor:
     """Sum over the levels of the projected features at every node.
 
-    Projection and interpolation are linear, so levels are projected on their own grids first, where they are small.
+    Projection and interpolation are linear, so each level is projected where it has fewest cells, on its own grid or
+    on that of the nodes if this is coarser, and levels of one grid are summed before they are interpolated.
 
     Args:
         graph: Its first nodes are sampled from pictures, the others form the grids, in this order.
@@ -86,16 +87,28 @@ def node_features(
     parts = []
     for i, maps in enumerate(sampled):
         xy = rgbxy[:last, 3:][image[:last] == i]
-        parts.append(_total(sample_at(m, xy, size) for m in _projected(maps, project)))
+        parts.append(_total(sample_at(m, xy, size) for m in _projected(maps, project)))  # (n, width)
     for maps, grid in zip(gridded, grids, strict=True):
-        total = _total(resample(m, grid.rows, grid.columns) for m in _projected(maps, project))
+        fewest = [_pooled(m, grid.rows, grid.columns) for m in maps]
+        total = _total(resample(m, grid.rows, grid.columns) for m in _projected(fewest, project))
         parts.append(total.flatten(1).T)
     return torch.cat(parts)
 
 
+def _pooled(maps: torch.Tensor, rows: int, columns: int) -> torch.Tensor:
+    """A map (C, H, W) on a grid of at most that many cells."""
+    coarser = rows <= maps.shape[-2] and columns <= maps.shape[-1]
+    return resample(maps, rows, columns) if coarser else maps
+
+
 def _projected(maps: Sequence[torch.Tensor], project: nn.ModuleList) -> list[torch.Tensor]:
-    layers = cast(Iterable[nn.Linear], project)
-    return [(layer.weight @ m.flatten(1)).unflatten(1, m.shape[1:]) for m, layer in zip(maps, layers, strict=True)]
+    """The projected maps (width, H, W), one for each size; those of one size are summed."""
+    sums: dict[tuple[int, int], torch.Tensor] = {}
+    for m, layer in zip(maps, cast(Iterable[nn.Linear], project), strict=True):
+        size = (m.shape[1], m.shape[2])
+        flat = m.flatten(1)  # (C, H * W)
+        sums[size] = torch.addmm(sums[size], layer.weight, flat) if size in sums else layer.weight @ flat
+    return [total.unflatten(1, size) for size, total in sums.items()]
 
 
 def _total(parts: Iterable[torch.Tensor]) -> torch.Tensor:

@@ -34,6 +34,8 @@ def engine(request, monkeypatch):
     if request.param == "torch":
         monkeypatch.setattr(neighbours, "TREE_DIMENSIONS", 0)
         monkeypatch.setattr(neighbours, "load_faiss", lambda: None)
+    else:
+        monkeypatch.setattr(neighbours, "FEW_POINTS", 0)
     return request.param
 
 
