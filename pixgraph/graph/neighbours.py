@@ -2,8 +2,8 @@
 
 A k-d tree up to `TREE_DIMENSIONS` dimensions, FAISS flat beyond, plain torch for few points, on a GPU or without FAISS.
 Whatever proposes the candidates, their distances are computed again from coordinate differences and ranked by
-(distance, index), and rows where more points may belong to a tie at the end are searched again: so the answer depends neither on the
-engine, nor on the number of threads, nor on how a matrix product was rounded.
+(distance, index), and rows where more points may belong to a tie at the end are searched again: so the answer depends
+neither on the engine, nor on the number of threads, nor on how a matrix product was rounded.
 """
 
 from __future__ import annotations

@@ -56,7 +56,9 @@ class GuidedUpsampler(nn.Module):
         height, width = finest.shape[-2:]
         if logits.shape[-2] >= height:
             return logits
-        coarse = torch.cat([self.state(states).permute(0, 3, 1, 2), logits[:, None]], 1)
+        # Channels last in memory throughout: as the states come, and as convolutions of few channels are fastest.
+        coarse = torch.cat([self.state(states), logits[..., None]], 3).permute(0, 3, 1, 2)
         up = F.interpolate(coarse, (height, width), mode="bilinear", align_corners=False)  # (N, 17, h, w)
         guide = self.detail(torch.cat([finest, resample(rgb, height, width)])[None])
-        return (up[:, -1:] + self.refine(torch.cat([up, guide.expand(len(up), -1, -1, -1)], 1)))[:, 0]
+        guide = guide.contiguous(memory_format=torch.channels_last).expand(len(up), -1, -1, -1)
+        return (up[:, -1:] + self.refine(torch.cat([up, guide], 1)))[:, 0]
