@@ -33,7 +33,7 @@ ENGINES = ("auto", "dgl", "torch")
 ENGINE_VARIABLE = "PIXGRAPH_ENGINE"
 """Environment variable that replaces "auto", e.g. ``PIXGRAPH_ENGINE=torch``."""
 
-CHUNK_BYTES = {"cpu": 2**20, "cuda": 2**26}
+CHUNK_BYTES = {"cpu": 2**21, "cuda": 2**26}
 """How much the torch engine gathers of one tensor at a time, by device: on a CPU what stays in the cache."""
 
 HEADS = 4

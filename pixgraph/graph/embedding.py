@@ -141,20 +141,25 @@ class EmbeddingSpace:
         return vectors
 
     def _interpolated(self, picture: Picture, height: int, width: int) -> torch.Tensor:
-        """The default embedding without its last normalisation; projected first, as both steps are linear."""
-        maps: dict[tuple[int, int], torch.Tensor] = {}  # projected levels, those of one size summed
+        """The default embedding without its last normalisation.
+
+        Projection and interpolation are linear, so a level is projected where it has fewer cells, on its own grid or on
+        that of the nodes, and levels of one size are summed before they are interpolated.
+        """
+        maps: dict[tuple[int, int], torch.Tensor] = {}
         first = 0
         parts = []
         for feature in picture.features:
-            flat = feature.float().flatten(1)  # (C, h*w)
-            basis = None if self.basis is None else self.basis[first : first + len(flat)]
-            first += len(flat)
-            level = (flat.T if basis is None else flat.T @ basis) * _inverse_norm(flat, 0).T  # (h*w, C or d)
-            size = (feature.shape[1], feature.shape[2])
-            if basis is None:
+            unit = feature.float() * _inverse_norm(feature.float(), 0)  # (C, h, w)
+            if unit[0].numel() > height * width:
+                unit = F.interpolate(unit[None], (height, width), mode="bilinear", align_corners=False)[0]
+            size, level = (unit.shape[1], unit.shape[2]), unit.flatten(1).T  # (h*w, C)
+            if self.basis is None:
                 parts.append(_resized(level, size, (height, width)))
-            else:
-                maps[size] = maps[size].add_(level) if size in maps else level
+                continue
+            level = level @ self.basis[first : first + len(unit)]  # (h*w, d)
+            maps[size] = maps[size].add_(level) if size in maps else level
+            first += len(unit)
         if self.basis is None:
             return torch.cat(parts, dim=1)
         total, *others = [_resized(level, size, (height, width)) for size, level in maps.items()]

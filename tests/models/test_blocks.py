@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from pixgraph.graph.backend import HAS_DGL, make_graph
+from pixgraph.models import blocks
 from pixgraph.models.blocks import GraphBlock
 
 NODES, EDGES = 9, 30
@@ -70,6 +71,28 @@ def test_messages_follow_the_direction_of_the_edge():
     block()(graph, x)[1].sum().backward()
     heard = x.grad.abs().amax((1, 2)) > 0
     assert heard.tolist() == [True, True] + [False] * (NODES - 2)
+
+
+def test_nodes_that_are_remembered_send_what_they_would_have_sent():
+    src, dst, feature, x = example()
+    kept = dst >= 3  # nobody speaks to the first three
+    layer, graph = block(), graph_of(src[kept], dst[kept], feature[kept])
+    torch.testing.assert_close(layer(graph, x[3:], layer.messages(x[:3])), layer(graph, x)[3:])
+
+
+def test_pieces_change_nothing(monkeypatch):
+    src, dst, feature, x = example()
+    layer, graph = block(), graph_of(src, dst, feature)
+    out = layer(graph, x)
+    monkeypatch.setattr(blocks, "NODE_PIECE", 2)
+    monkeypatch.setattr(blocks, "EDGE_PIECE", 7)
+    torch.testing.assert_close(layer(graph, x), out)
+
+
+def test_biases_are_those_of_the_small_network():
+    feature = example()[2]
+    layer = block()
+    torch.testing.assert_close(layer._biases(feature.T), layer.edge(feature).T)
 
 
 def test_gradcheck():
