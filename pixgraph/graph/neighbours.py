@@ -1,6 +1,6 @@
 """Exact nearest neighbours with one contract for every dimension and device.
 
-A k-d tree up to `TREE_DIMENSIONS` dimensions, FAISS flat beyond, plain torch for few points, on a GPU or without FAISS.
+A k-d tree up to `TREE_DIMENSIONS` dimensions, FAISS flat beyond, plain torch for few pairs, on a GPU or without FAISS.
 Whatever proposes the candidates, their distances are computed again from coordinate differences and ranked by
 (distance, index), and rows where more points may belong to a tie at the end are searched again: so the answer depends
 neither on the engine, nor on the number of threads, nor on how a matrix product was rounded.
@@ -25,8 +25,8 @@ Metric = Literal["l2", "cosine"]
 TREE_DIMENSIONS = 8
 """Up to this many dimensions a k-d tree beats an exhaustive search (50 times for RGBxy)."""
 
-FEW_POINTS = 2048
-"""Up to this many points a matrix product and torch's top k take half as long as FAISS."""
+FEW_PAIRS = 2**21
+"""Up to this many pairs of point and query a matrix product and torch's top k take two thirds of FAISS's time."""
 
 CHUNK = 2**19
 """Numbers held at a time in exhaustive searches and rankings: few enough to stay in a processor's cache."""
@@ -130,7 +130,7 @@ def _prepared(p: Tensor, q: Tensor, metric: Metric) -> tuple[Tensor, Tensor, flo
 def _search(p: Tensor, q: Tensor, k: int, skip_self: bool, metric: Metric) -> tuple[Tensor, Tensor]:
     """Indices and, for l2 squared, distances (m, k), in rounds: rows with an open tie get more candidates."""
     n, m = len(p), len(q)
-    propose = _proposer(p, metric)
+    propose = _proposer(p, metric, n * m)
     index, distance = p.new_empty((m, k), dtype=torch.int64), p.new_empty((m, k))
     rows = torch.arange(m, device=p.device)
     count = k + skip_self + 1
@@ -147,13 +147,13 @@ def _search(p: Tensor, q: Tensor, k: int, skip_self: bool, metric: Metric) -> tu
     return index, distance
 
 
-def _proposer(p: Tensor, metric: Metric) -> Callable[[Tensor, int], tuple[Tensor, Tensor]]:
+def _proposer(p: Tensor, metric: Metric, pairs: int) -> Callable[[Tensor, int], tuple[Tensor, Tensor]]:
     """A function (queries, count) -> candidates (m, count) and a distance (m,) below which none is missing."""
     if p.device.type != "cpu":
         return lambda q, count: _propose_torch(p, q, count, metric)
     if metric == "l2" and p.shape[1] <= TREE_DIMENSIONS:
         return _tree_proposer(p)
-    faiss = None if len(p) <= FEW_POINTS else load_faiss()
+    faiss = None if pairs <= FEW_PAIRS else load_faiss()
     if faiss is None:
         return lambda q, count: _propose_torch(p, q, count, metric)
     flat = (faiss.IndexFlatIP if metric == "cosine" else faiss.IndexFlatL2)(p.shape[1])

@@ -35,7 +35,7 @@ def engine(request, monkeypatch):
         monkeypatch.setattr(neighbours, "TREE_DIMENSIONS", 0)
         monkeypatch.setattr(neighbours, "load_faiss", lambda: None)
     else:
-        monkeypatch.setattr(neighbours, "FEW_POINTS", 0)
+        monkeypatch.setattr(neighbours, "FEW_PAIRS", 0)
     return request.param
 
 
