@@ -9,8 +9,12 @@ covers, of the share v_j whose label is known, the evidence for class n against 
     c   = <q_i, p_n>,            e = c - <q_i, b_n>      prototypes: p_n, b_n are the normalised weighted sums of s_j
 
 p compares kernel density estimates of either side, however much of the supports the class covers; m and d are
-1-nearest-neighbour matching, c and e the masked-average-pooling prototypes of PANet (Wang et al., ICCV 2019). Nothing
-here depends on N or on the order of the classes.
+1-nearest-neighbour matching, c and e the masked-average-pooling prototypes of PANet (Wang et al., ICCV 2019). The
+coarse levels together also give the scores of linear discriminants, see `pixgraph.models.discriminant`. Nothing here
+depends on N or on the order of the classes.
+
+How large evidence is depends on the class and on the supports; `relative` says how it differs from the rest of the
+query, which tells more about a class never seen.
 """
 
 from __future__ import annotations
@@ -22,7 +26,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from pixgraph.models.levels import at_most
+from pixgraph.models.discriminant import Discriminant, fit_discriminant, joint_cells
+from pixgraph.models.levels import at_most, coarse_levels
 
 EVIDENCE = 6
 """Channels of the evidence of one level."""
@@ -31,7 +36,16 @@ UNKNOWN = -1e4
 """Stands for the logarithm of zero in the attention to the support labels."""
 
 SUPPORT_CELLS = 16
-QUERY_CELLS = 32
+QUERY_CELLS = 16
+
+RIDGES = (0.1, 1.0)
+"""Strengths of the ridge, one channel each."""
+
+SCALE = 4.0
+"""Brings the discriminants' scores to the range of the other channels."""
+
+SPREAD = 0.02
+"""Least spread of evidence over a query that `relative` takes for more than noise."""
 
 
 class SupportCells(NamedTuple):
@@ -46,6 +60,26 @@ class SupportCells(NamedTuple):
     unit: torch.Tensor
     weight: torch.Tensor
     known: torch.Tensor
+
+
+class SupportEvidence(NamedTuple):
+    """What evidence needs of the supports.
+
+    Attributes:
+        cells: Support cells of every level but the finest.
+        coarse: Indices of the levels that the discriminants join.
+        discriminants: One for each of `RIDGES`.
+    """
+
+    cells: list[SupportCells]
+    coarse: list[int]
+    discriminants: list[Discriminant]
+
+
+def relative(evidence: torch.Tensor) -> torch.Tensor:
+    """Evidence (P, N, channels) of the P nodes of one query, less its mean over them, over twice its deviation."""
+    deviation, mean = torch.std_mean(evidence, 0, correction=0, keepdim=True)
+    return (evidence - mean) / (2 * (deviation + SPREAD))
 
 
 def soft_labels(label: torch.Tensor, n_way: int, height: int, width: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -137,7 +171,7 @@ def _nearest(similarity: torch.Tensor, fg: torch.Tensor, known: torch.Tensor) ->
 
 
 class LevelEvidence(nn.Module):
-    """Evidence of every backbone level but the finest, each on its own grid, brought to the grid of the query's nodes.
+    """Evidence of every backbone level but the finest, each on its own grid, and of the coarse levels together.
 
     Support maps are averaged to at most `SUPPORT_CELLS` cells a side, query maps to at most `QUERY_CELLS`, so that the
     cost does not depend on the node stride. The finest level, mere edges and colours, serves the upsampling only.
@@ -151,23 +185,32 @@ class LevelEvidence(nn.Module):
         self.first = 1 if levels > 1 else 0
         self.levels = nn.ModuleList([Evidence() for _ in range(levels - self.first)])
 
-    def prepare(self, support: list[torch.Tensor], label: torch.Tensor, n_way: int) -> list[SupportCells]:
-        """The cells of the supports, level by level; the same for every query.
+    @property
+    def channels(self) -> int:
+        """Channels of all levels and discriminants."""
+        return EVIDENCE * len(self.levels) + len(RIDGES)
+
+    def prepare(self, support: list[torch.Tensor], label: torch.Tensor, n_way: int) -> SupportEvidence:
+        """What is the same for every query.
 
         Args:
             support: (B, C_l, H_l, W_l) standardised maps of the supports, finest level first.
             label: (B, H, W) int64 labels of the supports in 0..n_way or 255.
             n_way: Number of classes N.
         """
-        prepared = []
-        for maps in support[self.first :]:
-            pooled = at_most(maps, SUPPORT_CELLS)
-            weight, known = soft_labels(label, n_way, *pooled.shape[-2:])
-            unit = F.normalize(pooled.permute(0, 2, 3, 1).flatten(0, 2), dim=1)
-            prepared.append(SupportCells(unit, weight.to(unit), known.to(unit)))
-        return prepared
+        pooled = [at_most(maps, SUPPORT_CELLS) for maps in support]
+        cells = []
+        for maps in pooled[self.first :]:
+            weight, known = soft_labels(label, n_way, *maps.shape[-2:])
+            unit = F.normalize(maps.permute(0, 2, 3, 1).flatten(0, 2), dim=1)
+            cells.append(SupportCells(unit, weight.to(unit), known.to(unit)))
+        coarse = coarse_levels(support, label.shape[1])
+        rows, columns = pooled[coarse[0]].shape[-2:]
+        joint = joint_cells([pooled[i] for i in coarse], rows, columns)
+        weight, known = soft_labels(label, n_way, rows, columns)
+        return SupportEvidence(cells, coarse, fit_discriminant(joint, weight.to(joint), known.to(joint), RIDGES))
 
-    def forward(self, query: list[torch.Tensor], support: list[SupportCells]) -> list[torch.Tensor]:
+    def forward(self, query: list[torch.Tensor], support: SupportEvidence) -> list[torch.Tensor]:
         """Evidence maps.
 
         Args:
@@ -175,11 +218,14 @@ class LevelEvidence(nn.Module):
             support: What `prepare` gave.
 
         Returns:
-            For each level but the finest (N, 6, h_l, w_l).
+            For each level but the finest (N, 6, h_l, w_l); last the scores of the discriminants (N, 2, h, w).
         """
+        pooled = [at_most(q_map, QUERY_CELLS) for q_map in query]
         maps = []
-        for evidence, q_map, cells in zip(self.levels, query[self.first :], support, strict=True):
-            pooled = at_most(q_map, QUERY_CELLS)
-            e = evidence(F.normalize(pooled.flatten(1).T, dim=1), *cells)  # (P, N, 6)
-            maps.append(e.permute(1, 2, 0).unflatten(2, pooled.shape[-2:]))
-        return maps
+        for evidence, q_map, cells in zip(self.levels, pooled[self.first :], support.cells, strict=True):
+            e = evidence(F.normalize(q_map.flatten(1).T, dim=1), *cells)  # (P, N, 6)
+            maps.append(e.permute(1, 2, 0).unflatten(2, q_map.shape[-2:]))
+        grid = pooled[support.coarse[0]].shape[-2:]
+        joint = joint_cells([pooled[i][None] for i in support.coarse], *grid)
+        scores = torch.stack([d.score(joint) for d in support.discriminants], 2)  # (P, N, 2)
+        return [*maps, SCALE * scores.permute(1, 2, 0).unflatten(2, grid)]

@@ -13,6 +13,28 @@ Statistics = list[tuple[torch.Tensor, torch.Tensor]]
 """Mean and standard deviation of each channel, (C_l, 1, 1) each, for every level."""
 
 
+COARSE = 16
+"""Levels of a deep CNN of at least this stride tell things apart: finer ones see edges and colours."""
+
+DEEP = 32
+"""A backbone whose coarsest level has at least this stride is deep."""
+
+
+def coarse_levels(maps: Sequence[torch.Tensor], height: int) -> list[int]:
+    """Indices of the levels that tell things apart.
+
+    In a deep CNN, which goes down to 1/32, those of stride 16 and more. A shallower backbone, such as the filter bank
+    or a transformer with one stride, has no levels to spare: all of them.
+
+    Args:
+        maps: (..., H_l, W_l), finest level first.
+        height: Height of the picture in pixels.
+    """
+    strides = [height / m.shape[-2] for m in maps]
+    deep = max(strides) >= DEEP
+    return [i for i, stride in enumerate(strides) if stride >= COARSE or not deep]
+
+
 def level_statistics(pictures: Sequence[Picture]) -> Statistics:
     """Mean and standard deviation of every channel over the cells of all pictures, level by level.
 

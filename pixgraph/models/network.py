@@ -22,7 +22,7 @@ from pixgraph.errors import DataError
 from pixgraph.graph.backend import Graph
 from pixgraph.models.blocks import GraphBlock, Messages
 from pixgraph.models.encoder import NodeEncoder, block_messages, prediction_head, run_blocks, target_of
-from pixgraph.models.evidence import EVIDENCE, Evidence, LevelEvidence, SupportCells
+from pixgraph.models.evidence import EVIDENCE, Evidence, LevelEvidence, SupportCells, SupportEvidence, relative
 from pixgraph.models.levels import Statistics, level_statistics, resample, standardise
 from pixgraph.models.nodes import NodeGrid, node_grids
 from pixgraph.models.upsample import GuidedUpsampler
@@ -58,13 +58,13 @@ class SupportSide:
         statistics: Mean and standard deviation of each channel over the supports.
         maps: Standardised maps of each support.
         size: Height and width of the supports, in pixels.
-        cells: Support cells of the levels that carry evidence.
+        evidence: What evidence of the backbone's levels needs, unless it is switched off.
     """
 
     statistics: Statistics
     maps: list[list[torch.Tensor]]
     size: tuple[int, int]
-    cells: list[SupportCells]
+    evidence: SupportEvidence | None
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,8 @@ class PixGraphNet(NodeEncoder):
         self.level_evidence = LevelEvidence(len(self.channels))
         self.metric_evidence = Evidence()
         self.metric_head = nn.Linear(EVIDENCE, 1)
-        self.evidence_channels = EVIDENCE * (len(self.level_evidence.levels) + 1) if config.evidence else 0
+        absolute = self.level_evidence.channels + EVIDENCE
+        self.evidence_channels = 2 * absolute if config.evidence else 0  # as it is, and `relative` to the query
         self.join = nn.Linear(width + self.evidence_channels + LABEL_STATES, width)
         self.decoder = nn.ModuleList([GraphBlock(*block) for _ in range(config.decoder_blocks)])
         self.head = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, 1))
@@ -184,8 +185,8 @@ class PixGraphNet(NodeEncoder):
         height, width = task.support[0].rgb.shape[-2:]
         stacked = [torch.stack(level) for level in zip(*maps, strict=True)]
         labels = torch.stack([_labelled(p) for p in task.support])
-        cells = self.level_evidence.prepare(stacked, labels, task.n_way) if self.config.evidence else []
-        return SupportSide(statistics, maps, (height, width), cells)
+        evidence = self.level_evidence.prepare(stacked, labels, task.n_way) if self.config.evidence else None
+        return SupportSide(statistics, maps, (height, width), evidence)
 
     def decode(
         self,
@@ -229,9 +230,10 @@ class PixGraphNet(NodeEncoder):
         for maps, grid in zip(queries, grids, strict=False):
             learnt = self.compare_nodes(embedding[grid.nodes_from(first)], cells)
             metric.append(self.metric_image(learnt, grid))
-            if self.config.evidence:
-                fixed = [resample(m, grid.rows, grid.columns) for m in self.level_evidence(maps, side.cells)]
-                blocks.append(torch.cat([*(m.flatten(2).permute(2, 0, 1) for m in fixed), learnt], 2))
+            if side.evidence is not None:
+                fixed = [resample(m, grid.rows, grid.columns) for m in self.level_evidence(maps, side.evidence)]
+                absolute = torch.cat([*(m.flatten(2).permute(2, 0, 1) for m in fixed), learnt], 2)
+                blocks.append(torch.cat([absolute, relative(absolute)], 2))
         if not blocks:
             return embedding.new_zeros(len(embedding), n_way, 0), metric
         joined = torch.cat(blocks)

@@ -8,7 +8,9 @@
 
    w_jn the share of cell j that n covers; n = 0 is the background. Classes count equally:
    P_l = softmax_n log p_l(q | n), zero for a class that no support shows.
-2. y0 is the mean of P_l over the levels, at the query nodes.
+2. y0 is the mean of P_l over the levels, at the query nodes. With K supports a class, K > 1, it is mixed with the
+   softmax over (0, s z_n), z_n the score of the ridge regression in `pixgraph.models.discriminant`, which gets the
+   weight m (1 - 1 / K): from a single picture it learns what sets this picture apart, not the class.
 3. Labels spread along the edges (Zhou et al. 2004, random-walk form): y <- (1 - a) y0 + a W y, where W has rows
    that sum to one, w = exp(-c f_color - f (1 - cos)) on lattice edges, and support nodes keep their labels.
 """
@@ -27,18 +29,21 @@ from pixgraph.graph.backend import Graph
 from pixgraph.graph.edges import EdgeKind
 from pixgraph.graph.support import SupportPart, support_part
 from pixgraph.graph.task import attach_queries
-from pixgraph.models.evidence import soft_labels
-from pixgraph.models.levels import Statistics, at_most, level_statistics, resample, sample_at, standardise
+from pixgraph.models.discriminant import Discriminant, fit_discriminant, joint_cells
+from pixgraph.models.evidence import SUPPORT_CELLS, soft_labels
+from pixgraph.models.levels import (
+    Statistics,
+    at_most,
+    coarse_levels,
+    level_statistics,
+    resample,
+    sample_at,
+    standardise,
+)
 from pixgraph.models.nodes import NodeGrid, node_grids
 from pixgraph.models.predictor import SupportKey
 
-COARSE = 16
-"""Levels of a deep CNN of at least this stride carry the evidence: finer ones see edges and colours, not things."""
-
 CELLS = 32
-
-DEEP = 32
-"""A backbone whose coarsest level has at least this stride is deep."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +57,9 @@ class Diffusion:
         color: c, how much a colour difference hinders a lattice edge.
         feature: f, how much a feature difference hinders an edge.
         support: Weight of the kNN edges from the supports beside the lattice edges.
+        mix: m in [0, 1], how much the discriminants count with many supports a class.
+        steepness: s, of the discriminants' scores.
+        ridge: Strength of their ridge, positive.
     """
 
     sharpness: float = 20.0
@@ -60,6 +68,9 @@ class Diffusion:
     color: float = 20.0
     feature: float = 5.0
     support: float = 0.05
+    mix: float = 0.6
+    steepness: float = 8.0
+    ridge: float = 0.1
 
 
 @dataclass(frozen=True)
@@ -68,9 +79,12 @@ class _Supports:
 
     part: SupportPart
     statistics: Statistics
+    coarse: list[int]  # levels that carry the evidence
     sampled: torch.Tensor  # (S, C) unit features of the nodes on the finest of the coarse levels
     cells: list[torch.Tensor]  # (S_l, C_l)
     log_weight: list[torch.Tensor]  # (S_l, N+1)
+    discriminant: Discriminant | None
+    mix: float  # share of the discriminant in y0
 
 
 class PropagatePredictor:
@@ -99,9 +113,9 @@ class PropagatePredictor:
         graph = attach_queries(supports.part, [query])
         grid = node_grids(graph, FewShotTask(task.n_way, task.support, [query]))[0]
         maps = standardise(query, supports.statistics)
-        coarse = coarse_levels(query)
-        evidence = self._evidence([maps[i] for i in coarse], supports, grid)  # (P, N+1)
-        answer = self._diffuse(graph, grid, maps[coarse[0]], supports, evidence)
+        coarse = [maps[i] for i in supports.coarse]
+        evidence = self._evidence(coarse, supports, grid)  # (P, N+1)
+        answer = self._diffuse(graph, grid, coarse[0], supports, evidence)
         image = answer.T.reshape(1, -1, grid.rows, grid.columns)
         full = F.interpolate(image, query.rgb.shape[-2:], mode="bilinear", align_corners=False)[0]
         return full / full.sum(0)
@@ -116,7 +130,13 @@ class PropagatePredictor:
             density = torch.stack([torch.logsumexp(logits + w, 1) for w in log_weight.unbind(1)], 1)
             chance = density.softmax(1).T.unflatten(1, pooled.shape[1:])  # (N+1, h, w)
             total = total + resample(chance, grid.rows, grid.columns)
-        return (total / len(maps)).flatten(1).T
+        y0 = (total / len(maps)).flatten(1).T
+        if supports.discriminant is None:
+            return y0
+        score = self.diffusion.steepness * supports.discriminant.score(
+            joint_cells([m[None] for m in maps], grid.rows, grid.columns)
+        )
+        return y0.lerp(F.pad(score, (1, 0)).softmax(1), supports.mix)
 
     def _diffuse(
         self, graph: Graph, grid: NodeGrid, finest: torch.Tensor, supports: _Supports, evidence: torch.Tensor
@@ -157,32 +177,32 @@ class PropagatePredictor:
     def _prepare(self, task: FewShotTask) -> _Supports:
         part = support_part(task.support, self.config, self.seed)
         statistics = level_statistics(task.support)
-        chosen = coarse_levels(task.support[0])
+        chosen = coarse_levels(task.support[0].features, task.support[0].rgb.shape[-2])
         standard = [standardise(p, statistics) for p in task.support]
         maps = [[m[i] for i in chosen] for m in standard]
         label = torch.stack([_label(p) for p in task.support])
+        stacked = [at_most(torch.stack(level), CELLS) for level in zip(*maps, strict=True)]  # (B, C_l, h_l, w_l)
         cells, log_weight = [], []
-        for level in zip(*maps, strict=True):
-            stacked = at_most(torch.stack(level), CELLS)  # (B, C, h, w)
-            weight, known = soft_labels(label, task.n_way, *stacked.shape[-2:])
+        for level in stacked:
+            weight, known = soft_labels(label, task.n_way, *level.shape[-2:])
             shares = torch.cat([(known - weight.sum(1)).clamp_min(0)[:, None], weight], 1)  # (S, N+1)
-            cells.append(F.normalize(stacked.permute(0, 2, 3, 1).flatten(0, 2), dim=1))
+            cells.append(F.normalize(level.permute(0, 2, 3, 1).flatten(0, 2), dim=1))
             log_weight.append(shares.log() - shares.sum(0).clamp_min(1e-6).log())  # -inf where a class is not
         size = task.support[0].rgb.shape[-2:]
         sampled = [sample_at(m[0], part.rgbxy[part.image == i, 3:], size) for i, m in enumerate(maps)]
-        return _Supports(part, statistics, F.normalize(torch.cat(sampled), dim=1), cells, log_weight)
+        shots = float(
+            torch.stack([(label == n).flatten(1).any(1).sum() for n in range(1, task.n_way + 1)]).float().mean()
+        )
+        mix = self.diffusion.mix * (1 - 1 / max(shots, 1))
+        discriminant = self._discriminant(stacked, label, task.n_way) if mix else None
+        unit = F.normalize(torch.cat(sampled), dim=1)
+        return _Supports(part, statistics, chosen, unit, cells, log_weight, discriminant, mix)
 
-
-def coarse_levels(picture: Picture) -> list[int]:
-    """Indices of the levels that carry evidence.
-
-    In a deep CNN, which goes down to 1/32, those of stride 16 and more. A shallower backbone, such as the filter bank
-    or a transformer with one stride, has no levels to spare: all of them.
-    """
-    height = picture.rgb.shape[-2]
-    strides = [height / f.shape[-2] for f in picture.features]
-    deep = max(strides) >= DEEP
-    return [i for i, stride in enumerate(strides) if stride >= COARSE or not deep]
+    def _discriminant(self, maps: list[torch.Tensor], label: torch.Tensor, n_way: int) -> Discriminant:
+        pooled = [at_most(m, SUPPORT_CELLS) for m in maps]
+        rows, columns = pooled[0].shape[-2:]
+        weight, known = soft_labels(label, n_way, rows, columns)
+        return fit_discriminant(joint_cells(pooled, rows, columns), weight, known, [self.diffusion.ridge])[0]
 
 
 def edge_cosines(feature: torch.Tensor, src: torch.Tensor, dst: torch.Tensor, piece: int = 65536) -> torch.Tensor:

@@ -7,7 +7,18 @@ import torch
 import torch.nn.functional as F
 from toy_tasks import picture
 
-from pixgraph.models.evidence import EVIDENCE, QUERY_CELLS, Evidence, LevelEvidence, hard_sides, soft_labels
+from pixgraph.models.evidence import (
+    EVIDENCE,
+    QUERY_CELLS,
+    RIDGES,
+    SCALE,
+    SPREAD,
+    Evidence,
+    LevelEvidence,
+    hard_sides,
+    relative,
+    soft_labels,
+)
 
 
 def example(n_way=2, cells=12, queries=5, dtype=torch.float64, seed=0):
@@ -142,18 +153,45 @@ def test_soft_labels_count_the_pixels_of_each_cell():
 
 
 @pytest.mark.parametrize("levels", [1, 3])
-def test_level_evidence_has_a_map_for_every_level_but_the_finest(levels):
+def test_level_evidence_has_a_map_for_every_level_but_the_finest_and_for_the_discriminants(levels):
     support, query = picture(0), picture(1)
     maps = [f[None] for f in support.features[:levels]]
     evidence = LevelEvidence(levels)
     out = evidence(query.features[:levels], evidence.prepare(maps, support.label[None], 1))
     grids = [(16, 16)] if levels == 1 else [(8, 8), (4, 4)]
-    assert [tuple(x.shape) for x in out] == [(1, EVIDENCE, *grid) for grid in grids]
+    assert [tuple(x.shape) for x in out[:-1]] == [(1, EVIDENCE, *grid) for grid in grids]
+    assert out[-1].shape == (1, len(RIDGES), 16, 16)  # on the grid of the finest level that they join
+    assert sum(x.shape[1] for x in out) == evidence.channels
+
+
+def test_discriminants_score_the_supports_own_cells_by_their_labels():
+    support = picture(0)
+    evidence = LevelEvidence(3)
+    maps = evidence(support.features, evidence.prepare([f[None] for f in support.features], support.label[None], 1))
+    weight, _ = soft_labels(support.label[None], 1, 16, 16)
+    weak, strong = maps[-1][0].flatten(1) / SCALE
+    pure = (weight[:, 0] == 0) | (weight[:, 0] == 1)
+    assert float(((weak > 0) == (weight[:, 0] == 1))[pure].float().mean()) > 0.95  # all but some at the outlines
+    assert strong.std() < weak.std()
 
 
 def test_level_evidence_of_large_maps_is_bounded():
     big = torch.randn(3, 48, 80, generator=torch.Generator().manual_seed(0))
     evidence = LevelEvidence(1)
-    cells = evidence.prepare([big[None]], torch.zeros(1, 96, 160, dtype=torch.int64), 1)
-    (out,) = evidence([big], cells)
-    assert out.shape == (1, EVIDENCE, QUERY_CELLS, QUERY_CELLS)
+    prepared = evidence.prepare([big[None]], torch.zeros(1, 96, 160, dtype=torch.int64), 1)
+    first, last = evidence([big], prepared)
+    assert first.shape == (1, EVIDENCE, QUERY_CELLS, QUERY_CELLS)
+    assert last.shape == (1, len(RIDGES), QUERY_CELLS, QUERY_CELLS)
+
+
+def test_relative_evidence_forgets_its_level_and_its_range():
+    e = torch.randn(50, 2, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    out = relative(e)
+    torch.testing.assert_close(out.mean(0), torch.zeros(2, 3, dtype=torch.float64))
+    deviation = e.std(0, correction=0)
+    torch.testing.assert_close(out.std(0, correction=0), deviation / (deviation + SPREAD) / 2)
+    torch.testing.assert_close(relative(e + 5), out)
+    torch.testing.assert_close(
+        relative(100 * e).std(0, correction=0), torch.full((2, 3), 0.5).double(), rtol=1e-3, atol=0
+    )
+    assert not relative(torch.ones(4, 1, 2)).any()

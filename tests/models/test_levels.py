@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from toy_tasks import picture
 
 from pixgraph.data.picture import Picture
-from pixgraph.models.levels import at_most, level_statistics, resample, sample_at, standardise
+from pixgraph.models.levels import at_most, coarse_levels, level_statistics, resample, sample_at, standardise
 
 
 def test_statistics_are_those_of_all_cells_of_all_supports():
@@ -64,3 +64,11 @@ def test_sampling_a_coarse_ramp_is_linear_between_the_cell_centres():
     x = torch.arange(2, 30)
     xy = torch.stack([x / 31, torch.full((28,), 0.4)], 1)
     torch.testing.assert_close(sample_at(ramp, xy, (32, 32))[:, 0], x.float(), atol=1e-4, rtol=1e-5)
+
+
+def test_coarse_levels():
+    strides = (4, 8, 16, 32)
+    maps = [torch.zeros(1, 64 // stride, 64 // stride) for stride in strides]
+    assert coarse_levels(maps[:3], 64) == [0, 1, 2]  # a shallow backbone
+    assert coarse_levels(maps, 64) == [2, 3]
+    assert coarse_levels(maps[:1], 64) == [0]

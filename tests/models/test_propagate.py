@@ -9,7 +9,7 @@ from toy_tasks import graph_config, iou, picture, relabelled, task, with_label
 from pixgraph.data.picture import FewShotTask
 from pixgraph.errors import DataError
 from pixgraph.models.levels import level_statistics, standardise
-from pixgraph.models.propagate import Diffusion, PropagatePredictor, coarse_levels, edge_cosines
+from pixgraph.models.propagate import Diffusion, PropagatePredictor, edge_cosines
 
 
 def predict(some, diffusion=None, **graph):
@@ -115,13 +115,20 @@ def test_diffusion_smooths_evidence_within_a_colour():
     assert ((smooth.argmax(0) != truth).sum()) < ((raw.argmax(0) != truth).sum())
 
 
-def test_coarse_levels():
-    some = picture(0)
-    assert coarse_levels(some) == [0, 1, 2]  # strides 4, 8, 16: a shallow backbone
-    some.features.append(torch.zeros(2, 2, 2))
-    assert coarse_levels(some) == [2, 3]
-    some.features = some.features[:1]
-    assert coarse_levels(some) == [0]
+def test_discriminants_count_only_with_several_supports_and_only_as_much_as_asked():
+    def mixed(shots, mix):
+        return predict(task(1, shots=shots), Diffusion(alpha=0.0, mix=mix))[0]
+
+    assert torch.equal(mixed(1, 0.0), mixed(1, 0.9))
+    without, half, full = (mixed(2, m) for m in (0.0, 0.5, 1.0))
+    assert not torch.allclose(without, full, atol=1e-3)
+    torch.testing.assert_close(half, (without + full) / 2)  # linear in y0, as long as nothing spreads
+
+
+def test_discriminants_alone_segment_flat_colours():
+    some = task(2, shots=3, queries=1, size=256)
+    (found,) = predict(some, Diffusion(alpha=0.0, mix=1.0))
+    assert min(iou(found, some.query[0].label, way) for way in (1, 2) if (some.query[0].label == way).any()) > 0.7
 
 
 def test_edge_cosines_do_not_depend_on_the_pieces():
