@@ -2,7 +2,7 @@
 
     python benchmarks/speed_query.py --weights FILE
 
-A 256 x 256 photograph (JPEG on disk) with 5 labelled supports. Each setting runs in a process of its own, so that its
+A 256 x 256 photograph (JPEG on disk) with 5 labelled supports, already known to the method. Each setting runs in a process of its own, so that its
 peak memory is its own; in each round the stages and the whole of `pixgraph predict`'s work on a query alternate.
 "Beyond the backbone" is everything but the backbone's forward pass: decoding, graph, network and resizing.
 """
@@ -69,7 +69,7 @@ def report(result: Mapping[str, Any]) -> str:
     sums = [
         ("beyond the backbone", *(milliseconds(one["beyond"]) for one in settings)),
         ("whole query", *(milliseconds(one["whole"]) for one in settings)),
-        ("support graph, once a set", *(milliseconds(one["support_graph_once"]) for one in settings)),
+        ("first query of a support set", *(milliseconds(one["first_query"]) for one in settings)),
     ]
     rows = [
         (
@@ -88,7 +88,9 @@ def report(result: Mapping[str, Any]) -> str:
             f"One {first['size']} x {first['size']} query with {first['supports']} supports, 1 class, backbone "
             f"{first['backbone']}, {first['threads']} threads. Milliseconds: median (quartiles) of "
             f"{' / '.join(str(one['whole']['rounds']) for one in settings)} rounds. The stages of a round are timed "
-            "one after the other, `whole query` is the same work through the public classes.",
+            "one after the other, `whole query` is the same work through the public classes. What the supports need is "
+            "done once for all their queries: the first query of a set, here without any forward pass of the backbone, "
+            "pays for it.",
             table(["ms", *titles], [*stages, *sums]),
             "Ratio: everything beyond the backbone's forward pass / that forward pass (up to the last level used), "
             "round by round. Memory: resident, of the whole process with its libraries; before = after loading "

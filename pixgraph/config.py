@@ -141,7 +141,7 @@ class ModelConfig:
     encoder_blocks: int = 1
     decoder_blocks: int = 4
     dropout: float = 0.0
-    input_dropout: float = 0.2
+    input_dropout: float = 0.8
     evidence: bool = True
     edge_features: bool = True
     target: bool = False
