@@ -2,8 +2,9 @@
 
     python benchmarks/speed_query.py --weights FILE
 
-A 256 x 256 photograph (JPEG on disk) with 5 labelled supports, already known to the method. Each setting runs in a process of its own, so that its
-peak memory is its own; in each round the stages and the whole of `pixgraph predict`'s work on a query alternate.
+A 256 x 256 photograph (JPEG on disk) with 5 labelled supports, already known to the method. Each setting runs in a
+process of its own, so that its peak memory is its own; in each round the stages and the whole of `pixgraph predict`'s
+work on a query alternate.
 "Beyond the backbone" is everything but the backbone's forward pass: decoding, graph, network and resizing.
 """
 

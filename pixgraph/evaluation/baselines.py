@@ -6,10 +6,19 @@ supports, nothing else.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 
 from pixgraph.data.picture import FewShotTask
-from pixgraph.evaluation.cells import CellFeatures, RememberedCells, cell_features, support_cells, to_pixels
+from pixgraph.evaluation.cells import (
+    CellFeatures,
+    RememberedCells,
+    SupportCells,
+    cell_features,
+    support_cells,
+    to_pixels,
+)
 from pixgraph.evaluation.logistic import fit_softmax
 from pixgraph.models.predictor import Predictor
 
@@ -29,42 +38,71 @@ class AllBackground:
         return answers
 
 
-class NearestPrototype:
+class CellMethod:
+    """What the methods below share: learn something from the supports' cells, then score the queries' cells with it.
+
+    Args:
+        stride: Side of a cell in pixels of the working size.
+        limit: Most support cells that are used; foreground is kept before background. `None`: all.
+        features_of: Gives the cells' features; a `RememberedCells` shares them between methods.
+    """
+
+    def __init__(self, stride: int, limit: int | None, features_of: CellFeatures) -> None:
+        self.stride = stride
+        self.limit = limit
+        self.features_of = features_of
+
+    def learn(self, cells: SupportCells) -> Callable[[torch.Tensor], torch.Tensor]:
+        """A function from features (h, w, C) of unit length to probabilities (h, w, N+1).
+
+        Args:
+            cells: At least one cell.
+        """
+        raise NotImplementedError
+
+    @torch.no_grad()
+    def predict(self, task: FewShotTask) -> list[torch.Tensor]:
+        """See `Predictor.predict`; without any known support pixel everything is background."""
+        cells = support_cells(task, self.stride, self.limit, self.features_of)
+        if not len(cells.features):
+            return AllBackground().predict(task)
+        score = self.learn(cells)
+        return [to_pixels(score(self.features_of(query, self.stride)), query.rgb.shape[-2:]) for query in task.query]
+
+
+class NearestPrototype(CellMethod):
     """Masked average pooling and cosine (PANet, Wang et al. 2019, without training).
 
     Prototype of a class = mean feature of the support cells, weighted by the share of the cell that the class covers;
-    background has one too. A query cell's probabilities are softmax(cosine / temperature) over the prototypes.
+    background has one too. A query cell's probabilities are softmax(cosine / temperature) over the prototypes; a class
+    (or background) without any support pixel gets probability 0.
 
     Args:
         temperature: Softmax temperature; 0.05 is PANet's factor of 20.
-        stride: Side of a cell in pixels of the working size.
-        features_of: Gives the cells' features; a `RememberedCells` shares them between methods.
+        stride: See `CellMethod`.
+        features_of: See `CellMethod`.
     """
 
     name = "prototype"
 
     def __init__(self, temperature: float = 0.05, stride: int = 8, features_of: CellFeatures = cell_features) -> None:
+        super().__init__(stride, None, features_of)
         self.temperature = temperature
-        self.stride = stride
-        self.features_of = features_of
 
-    @torch.no_grad()
-    def predict(self, task: FewShotTask) -> list[torch.Tensor]:
-        """See `Predictor.predict`; a class (or background) without any support pixel gets probability 0."""
-        cells = support_cells(task, self.stride, None, self.features_of)
+    def learn(self, cells: SupportCells) -> Callable[[torch.Tensor], torch.Tensor]:
+        """See `CellMethod.learn`."""
         weight = (cells.shares * cells.area[:, None]).T.contiguous()  # (N+1, S)
         prototypes = torch.nn.functional.normalize(weight @ cells.features, dim=1)  # (N+1, C)
         absent = weight.sum(1) == 0
-        absent[0] &= not bool(absent.all())
-        answers = []
-        for query in task.query:
-            cosine = _products(self.features_of(query, self.stride), prototypes)  # (h, w, N+1)
-            scores = (cosine / self.temperature).masked_fill(absent, -torch.inf)
-            answers.append(to_pixels(scores.softmax(-1), query.rgb.shape[-2:]))
-        return answers
+
+        def score(features: torch.Tensor) -> torch.Tensor:
+            cosine = _products(features, prototypes)  # (h, w, N+1)
+            return (cosine / self.temperature).masked_fill(absent, -torch.inf).softmax(-1)
+
+        return score
 
 
-class KnnPropagation:
+class KnnPropagation(CellMethod):
     """Label propagation from the nearest support cells, training free.
 
     A query cell takes the mean label of its k most similar support cells, weighted by exp(cosine / temperature).
@@ -72,9 +110,9 @@ class KnnPropagation:
     Args:
         k: Neighbours.
         temperature: Temperature of the weights.
-        stride: Side of a cell in pixels of the working size.
-        limit: Most support cells that are searched; foreground is kept before background.
-        features_of: Gives the cells' features; a `RememberedCells` shares them between methods.
+        stride: See `CellMethod`.
+        limit: See `CellMethod`.
+        features_of: See `CellMethod`.
     """
 
     name = "knn"
@@ -87,31 +125,24 @@ class KnnPropagation:
         limit: int = 1024,
         features_of: CellFeatures = cell_features,
     ) -> None:
+        super().__init__(stride, limit, features_of)
         self.k = k
         self.temperature = temperature
-        self.stride = stride
-        self.features_of = features_of
-        self.limit = limit
 
-    @torch.no_grad()
-    def predict(self, task: FewShotTask) -> list[torch.Tensor]:
-        """See `Predictor.predict`; without any known support pixel everything is background."""
-        cells = support_cells(task, self.stride, self.limit, self.features_of)
-        if not len(cells.features):
-            return AllBackground().predict(task)
-        answers = []
-        for query in task.query:
-            features = self.features_of(query, self.stride)
+    def learn(self, cells: SupportCells) -> Callable[[torch.Tensor], torch.Tensor]:
+        """See `CellMethod.learn`."""
+
+        def score(features: torch.Tensor) -> torch.Tensor:
             cosine = features.flatten(0, 1) @ cells.features.T  # (h*w, S)
             top, nearest = cosine.topk(min(self.k, cosine.shape[1]), dim=1)  # (h*w, k)
             weight = (top / self.temperature).softmax(dim=1)
             votes = torch.einsum("pk,pkn->pn", weight, cells.shares[nearest])  # (h*w, N+1)
-            grid = votes.view(*features.shape[:2], -1)
-            answers.append(to_pixels(grid, query.rgb.shape[-2:]))
-        return answers
+            return votes.view(*features.shape[:2], -1)
+
+        return score
 
 
-class LinearClassifier:
+class LinearClassifier(CellMethod):
     """A 1x1 convolution on the frozen CNN, fitted on the supports of each episode ("CNN + classifier").
 
     Multinomial logistic regression with L2 penalty from standardised cell features to label shares; classes count
@@ -120,9 +151,9 @@ class LinearClassifier:
     Args:
         penalty: Weight of the squared norm of the coefficients.
         steps: Iterations of L-BFGS.
-        stride: Side of a cell in pixels of the working size.
-        limit: Most support cells that are fitted; foreground is kept before background.
-        features_of: Gives the cells' features; a `RememberedCells` shares them between methods.
+        stride: See `CellMethod`.
+        limit: See `CellMethod`.
+        features_of: See `CellMethod`.
     """
 
     name = "linear"
@@ -135,29 +166,18 @@ class LinearClassifier:
         limit: int = 2048,
         features_of: CellFeatures = cell_features,
     ) -> None:
+        super().__init__(stride, limit, features_of)
         self.penalty = penalty
         self.steps = steps
-        self.stride = stride
-        self.features_of = features_of
-        self.limit = limit
 
-    @torch.no_grad()
-    def predict(self, task: FewShotTask) -> list[torch.Tensor]:
-        """See `Predictor.predict`; without any known support pixel everything is background."""
-        cells = support_cells(task, self.stride, self.limit, self.features_of)
-        if not len(cells.features):
-            return AllBackground().predict(task)
+    def learn(self, cells: SupportCells) -> Callable[[torch.Tensor], torch.Tensor]:
+        """See `CellMethod.learn`."""
         mean = cells.features.mean(0)
         scale = 1 / cells.features.std(0, correction=0).clamp_min(1e-6)
         mass = cells.shares * cells.area[:, None]  # (S, N+1)
         target = mass / mass.sum(0).clamp_min(1e-12) / max(1, int((mass.sum(0) > 0).sum()))
         weight, bias = fit_softmax((cells.features - mean) * scale, target, self.penalty, self.steps)
-        answers = []
-        for query in task.query:
-            features = self.features_of(query, self.stride)
-            logits = _products((features - mean) * scale, weight) + bias  # (h, w, N+1)
-            answers.append(to_pixels(logits.softmax(-1), query.rgb.shape[-2:]))
-        return answers
+        return lambda features: (_products((features - mean) * scale, weight) + bias).softmax(-1)
 
 
 def _products(features: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
