@@ -53,7 +53,7 @@ def load_task(
         if not labelled:
             return loaded
         label = resize_mask(truth(chosen, index, episode), (store.size, store.size))
-        return replace(loaded, label=torch.from_numpy(label.astype(np.int64)))
+        return replace(loaded, label=torch.from_numpy(label.astype(np.int64)).to(loaded.rgb.device))
 
     support = [i for way in episode.support for i in way]
     first_query, first_unlabelled = len(support), len(support) + len(episode.query)

@@ -10,35 +10,37 @@ import torch.nn.functional as F
 
 from pixgraph.data.base import IGNORE
 from pixgraph.data.picture import FewShotTask, Picture
+from pixgraph.models.levels import coarse_levels
 
 CellFeatures = Callable[[Picture, int], torch.Tensor]
 """A picture and a stride to its cells' features (h, w, C), as `cell_features` gives them."""
 
 
 def cell_features(picture: Picture, stride: int = 8) -> torch.Tensor:
-    """All feature levels of a picture on one grid, each level normalised to unit length, then the whole.
+    """The coarse feature levels of a picture on one grid, each level normalised to unit length, then the whole.
 
-    Finer levels are averaged over the cell, coarser ones interpolated, so that the inner product of two cells is
-    the mean of their cosines over the levels.
+    The levels are those that carry the evidence of the training-free graph. Finer ones are averaged over the cell,
+    coarser ones interpolated, so that the inner product of two cells is the mean of their cosines over the levels.
 
     Args:
         picture: Feature maps (C_l, H_l, W_l).
         stride: Side of a cell in pixels of the working size.
 
     Returns:
-        (h, w, C) float32 with C the sum of the levels' channels, h = ceil(H / stride).
+        (h, w, C) float32 with C the sum of the coarse levels' channels, h = ceil(H / stride).
     """
     height, width = picture.rgb.shape[-2:]
     grid = (-(-height // stride), -(-width // stride))
+    coarse = coarse_levels(picture.features, height)
     levels = []
-    for level in picture.features:
-        x = level.float()[None]
+    for i in coarse:
+        x = picture.features[i].float()[None]
         if x.shape[-2] > grid[0] or x.shape[-1] > grid[1]:
             x = F.adaptive_avg_pool2d(x, grid)
         elif x.shape[-2:] != grid:
             x = F.interpolate(x, grid, mode="bilinear", align_corners=False)
         x = x[0].flatten(1)  # (C_l, h*w)
-        levels.append(x * (x.square().sum(0).clamp_min(1e-12) * len(picture.features)).rsqrt())
+        levels.append(x * (x.square().sum(0).clamp_min(1e-12) * len(coarse)).rsqrt())
     return torch.cat(levels).T.contiguous().view(*grid, -1)
 
 

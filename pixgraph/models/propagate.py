@@ -133,9 +133,10 @@ class PropagatePredictor:
         y0 = (total / len(maps)).flatten(1).T
         if supports.discriminant is None:
             return y0
-        score = self.diffusion.steepness * supports.discriminant.score(
-            joint_cells([m[None] for m in maps], grid.rows, grid.columns)
-        )
+        joined = [at_most(level, SUPPORT_CELLS)[None] for level in maps]  # as when it was fitted
+        rows, columns = joined[0].shape[-2:]
+        score = supports.discriminant.score(joint_cells(joined, rows, columns)).T.unflatten(1, (rows, columns))
+        score = self.diffusion.steepness * resample(score, grid.rows, grid.columns).flatten(1).T
         return y0.lerp(F.pad(score, (1, 0)).softmax(1), supports.mix)
 
     def _diffuse(

@@ -72,3 +72,9 @@ def test_coarse_levels():
     assert coarse_levels(maps[:3], 64) == [0, 1, 2]  # a shallow backbone
     assert coarse_levels(maps, 64) == [2, 3]
     assert coarse_levels(maps[:1], 64) == [0]
+
+
+@pytest.mark.parametrize("size", [225, 256, 320, 400, 417, 473, 500])
+def test_coarse_levels_of_sizes_that_no_stride_divides(size):
+    maps = [torch.zeros(1, -(-size // stride), -(-size // stride)) for stride in (4, 8, 16, 32)]
+    assert coarse_levels(maps, size) == [2, 3]
