@@ -129,6 +129,20 @@ def first_seeds(seeds: Sequence[int], number: int) -> list[int]:
     return [*seeds, *range(seeds[-1] + 1, seeds[-1] + 1 + number)][:number]
 
 
+def check_place(options: EvaluateOptions) -> None:
+    """Refuse, before anything is computed, what `keep` could not write afterwards.
+
+    Raises:
+        RunError: The run's folder is in use, or a folder of the new name exists already.
+    """
+    if options.run:
+        with _trained_run(options.run):
+            return
+    path = Path(options.runs) / str(options.name)
+    if options.name and (path / "config.yaml").exists():
+        raise RunError(f"run {path} exists already; give another name with --name")
+
+
 def keep(options: EvaluateOptions, scored: Scored) -> Path:
     """Write the scores into the folder of the run, or into a new one, and the report.
 
@@ -138,17 +152,10 @@ def keep(options: EvaluateOptions, scored: Scored) -> Path:
     Raises:
         RunError: The folder is in use, exists already, or cannot be written.
     """
-    from pixgraph.config_check import build
     from pixgraph.training.ledger import record_run
-    from pixgraph.training.records import read_config
     from pixgraph.training.run import RunFolder
 
-    if options.run:
-        path = Path(options.run)
-        config = build(Config, {**read_config(path), "runs": str(path.parent), "run": path.name})
-        folder = RunFolder.open(config)
-    else:
-        folder = RunFolder.create(_as_config(options))
+    folder = _trained_run(options.run) if options.run else RunFolder.create(_as_config(options))
     label = f"{options.split}-{options.n_way}way-{options.k_shot}shot-{options.protocol}"
     with folder:
         keep_scores(folder, label, scored.evaluation)
@@ -185,6 +192,15 @@ def _drawn_graph(options: EvaluateOptions, scored: Scored) -> bytes | None:
     episode = short.episode_list(scored.dataset, options.n_way, options.k_shot, found[0].seed)[found[0].episode]
     task = load_task(scored.dataset, episode, scored.store).to("cpu")
     return graph_png(draw_graph(task, task_graph(task, options.graph, options.seed)))
+
+
+def _trained_run(run: str) -> RunFolder:
+    from pixgraph.config_check import build
+    from pixgraph.training.records import read_config
+    from pixgraph.training.run import RunFolder
+
+    path = Path(run)
+    return RunFolder.open(build(Config, {**read_config(path), "runs": str(path.parent), "run": path.name}))
 
 
 def _as_config(options: EvaluateOptions) -> Config:

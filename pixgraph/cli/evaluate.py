@@ -8,7 +8,7 @@ from typing import Any
 
 from pixgraph.cli.options import option_value, parse, run_settings, with_alias
 from pixgraph.errors import ConfigError
-from pixgraph.run_scores import EvaluateOptions, keep, score
+from pixgraph.run_scores import EvaluateOptions, check_place, keep, score
 
 CHECKPOINT = {"metavar": "RUN", "help": "The same as --run, which torchrun takes for an option of its own."}
 
@@ -20,6 +20,8 @@ def run(argv: Sequence[str]) -> int:
     from pixgraph.training.distributed import ProcessGroup
 
     with ProcessGroup() as world:
+        if world.is_main:
+            check_place(options)
         scored = score(options)
     if world.is_main:
         print(result_table(scored.evaluation))

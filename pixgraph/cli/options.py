@@ -93,11 +93,8 @@ def read_settings(path: str | Path, cls: type) -> dict[str, Any]:
         raise ConfigError(f"{path}: expected 'key: value' settings, got {type(values).__name__}")
     shared = {f.name for f in dataclasses.fields(Config)}
     own = {f.name: f for f in dataclasses.fields(cls)}
-    sections = get_type_hints(cls)
-    for_training = {
-        k: v for k, v in values.items() if k in shared and not (cls is Config or _same_meaning(k, sections))
-    }
-    taken = {k: v for k, v in values.items() if k not in for_training}
+    taken = command_settings(values, cls)
+    for_training = {k: v for k, v in values.items() if k not in taken}
     try:
         check(build(Config, for_training))
         unknown = [k for k in taken if k not in own]
@@ -109,6 +106,13 @@ def read_settings(path: str | Path, cls: type) -> dict[str, Any]:
     except ConfigError as error:
         raise ConfigError(f"{path}:{_line(tree, str(error).split(':', 1)[0])}: {error}") from error
     return taken
+
+
+def command_settings(values: Mapping[str, Any], cls: type) -> dict[str, Any]:
+    """Settings without those of `Config` that the command has no use for, or that mean something else to it."""
+    shared = {f.name for f in dataclasses.fields(Config)}
+    sections = get_type_hints(cls)
+    return {k: v for k, v in values.items() if k not in shared or cls is Config or _same_meaning(k, sections)}
 
 
 def merge(settings: dict[str, Any], other: Mapping[str, Any]) -> None:

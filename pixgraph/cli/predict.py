@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pixgraph.cli.options import option_value, parse, run_settings
+from pixgraph.cli.options import command_settings, option_value, parse, run_settings
 from pixgraph.config import BackboneConfig, GraphConfig
 from pixgraph.errors import ConfigError
 
@@ -79,8 +79,7 @@ def parse_predict(argv: Sequence[str]) -> PredictOptions:
     base: dict[str, Any] = {}
     checkpoint = option_value(argv, "--checkpoint")
     if checkpoint:
-        folder = Path(checkpoint)
-        base = run_settings(folder if not folder.is_file() else folder.parent.parent, PredictOptions)
+        base = _checkpoint_settings(Path(checkpoint))
     options = parse(PredictOptions, "predict", argv, base)
     for name in ("support", "query", "out"):
         if not getattr(options, name):
@@ -88,6 +87,15 @@ def parse_predict(argv: Sequence[str]) -> PredictOptions:
     if options.checkpoint and options.method not in (None, "graph"):
         raise ConfigError(f"--method: got {options.method!r} beside --checkpoint; leave one of the two out")
     return options
+
+
+def _checkpoint_settings(path: Path) -> dict[str, Any]:
+    """The settings of a run folder, or those that any other checkpoint holds itself."""
+    if not path.exists() or (path / "config.yaml").is_file():
+        return run_settings(path, PredictOptions)
+    from pixgraph.training.checkpoint import find_checkpoint, load_checkpoint
+
+    return command_settings(load_checkpoint(find_checkpoint(path))["config"], PredictOptions)
 
 
 def fitted(options: PredictOptions) -> FewShotSegmenter:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Collection
 
 import numpy as np
 from PIL import Image
@@ -34,16 +35,25 @@ class Augmented(FewShotDataset):
         variant: Number of the variant, >= 1.
         seed: Seed of the variant's draws.
         crop: Whether to crop; off where the framing itself tells something, as in pictures cut around an object.
+        labelled: Sample indices whose masks the crop may look at; the others are cropped blindly. `None`: all.
 
     Raises:
         ConfigError: The variant is below 1.
     """
 
-    def __init__(self, dataset: FewShotDataset, variant: int, seed: int = 0, crop: bool = True) -> None:
+    def __init__(
+        self,
+        dataset: FewShotDataset,
+        variant: int,
+        seed: int = 0,
+        crop: bool = True,
+        labelled: Collection[int] | None = None,
+    ) -> None:
         if variant < 1:
             raise ConfigError(f"variant: got {variant}, expected 1 or more (0 is the picture itself); correct it")
         super().__init__(dataset.name, dataset.split, dataset.class_names, dataset.samples)
         self.dataset, self.variant, self.seed, self.crop = dataset, variant, seed, crop
+        self._labelled = None if labelled is None else frozenset(labelled)
         self._known: dict[int, tuple[_Box, bool]] = {}
 
     def __repr__(self) -> str:
@@ -86,7 +96,7 @@ class Augmented(FewShotDataset):
             flip = bool(rng.random() < 0.5)
             if not self.crop:
                 box = (0, 0, *self.dataset.read_image(index).shape[:2])
-            elif self.dataset.has_mask(index):
+            elif self.dataset.has_mask(index) and (self._labelled is None or index in self._labelled):
                 box = _box_with_objects(rng, self.dataset.read_mask(index))
             else:
                 box = _random_box(rng, *self.dataset.read_image(index).shape[:2])

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 
@@ -47,3 +49,37 @@ def labelled_subset(dataset: FewShotDataset, fraction: float, seed: int = 0, at_
         missing = wanted - sum(i in kept for i in pool)
         kept.update([i for i in pool if i not in kept][: max(missing, 0)])
     return frozenset(kept)
+
+
+def labelled_subsets(
+    datasets: Sequence[FewShotDataset], fraction: float, seed: int = 0, at_least: int = 2
+) -> list[frozenset[int]]:
+    """`labelled_subset` of several data sets, in which a photograph that they share is labelled in all or in none.
+
+    Args:
+        datasets: The first one that has a photograph decides about it.
+        fraction: Share in (0, 1].
+        seed: Seed of the choice.
+        at_least: Pictures that each class keeps where its own data set decides; of shared photographs, what is kept is
+            all that there is.
+
+    Returns:
+        For each data set, the sample indices that keep their masks.
+
+    Raises:
+        ConfigError: The fraction is not in (0, 1].
+    """
+    decided: dict[Path, bool] = {}
+    subsets = []
+    for dataset in datasets:
+        own = labelled_subset(dataset, fraction, seed, at_least)
+        images = [sample.image for sample in dataset.samples]
+        chosen = {
+            i: dataset.has_mask(i) and decided[image] if image is not None and image in decided else i in own
+            for i, image in enumerate(images)
+        }
+        for i, image in enumerate(images):
+            if image is not None:
+                decided.setdefault(image, chosen[i])
+        subsets.append(frozenset(i for i, labelled in chosen.items() if labelled))
+    return subsets

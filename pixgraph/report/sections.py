@@ -126,7 +126,7 @@ def curves(metrics: Sequence[Mapping[str, Any]]) -> str:
     charts = [
         line_chart("Training loss", [Series("loss", _points(train, "loss"))]),
         line_chart(
-            "Validation, unseen classes",
+            "Validation",
             [Series("mIoU", _points(val, "miou"), "s2"), Series("FB-IoU", _points(val, "fb_iou"), "s3")],
             percent=True,
         ),

@@ -9,8 +9,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from pixgraph.config import Config
+from pixgraph.config_check import build
 from pixgraph.data.base import FewShotDataset
-from pixgraph.errors import RunError
+from pixgraph.errors import ConfigError, RunError
 
 # Where things lie and how often they are kept. The content behind root and weights is compared by its digest.
 _NEUTRAL = re.compile(
@@ -59,13 +60,21 @@ def require_same_config(old: Mapping[str, Any], config: Config, run: str) -> Non
     Raises:
         RunError: Names every key that differs, with both values.
     """
-    changed = differing_keys(old, dataclasses.asdict(config))
+    changed = differing_keys(_completed(old), dataclasses.asdict(config))
     if changed:
         listed = ", ".join(f"{key} (was {was!r}, now {now!r})" for key, (was, now) in changed.items())
         raise RunError(
             f"{run} was made with another configuration: {listed}; resume it with --config {run}/config.yaml, "
             "or start a new run under another --run"
         )
+
+
+def _completed(old: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The configuration with the defaults of settings that did not exist yet when the run was made."""
+    try:
+        return dataclasses.asdict(build(Config, old))
+    except ConfigError:  # a setting that no longer exists: the comparison will name it
+        return old
 
 
 def dataset_digest(dataset: FewShotDataset) -> str:

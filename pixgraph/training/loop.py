@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 from pixgraph.backbones.build import build_backbone
 from pixgraph.backbones.features import FeatureStore
 from pixgraph.config import Config
 from pixgraph.config_check import check
+from pixgraph.data.base import FewShotDataset
 from pixgraph.models.network import PixGraphNet
 from pixgraph.models.predictor import GraphPredictor
 from pixgraph.training.device import resolve_device
@@ -71,9 +73,22 @@ def train(config: Config, resume: bool = False) -> RunFolder:
                 _record_environment(run, environment(device, world.size), resume)
                 parameters = sum(p.numel() for p in network.parameters())
                 run.summarise({"backbone": origin["backbone"], "parameters": parameters})
+                _warn_of_shared(tasks.datasets, validation.dataset)
             with signals:
                 trainer.fit()
     return run
+
+
+def _warn_of_shared(training: Sequence[FewShotDataset], validation: FewShotDataset) -> None:
+    """Say so when pictures are both trained on and validated on, as in a folder of few classes without lists."""
+    files = {sample.image for dataset in training for sample in dataset.samples if sample.mask and sample.image}
+    seen = sum(sample.image in files for sample in validation.samples if sample.mask)
+    if seen:
+        sys.stderr.write(
+            f"pixgraph: {seen} of the {len(validation)} pictures of the validation are trained on: its scores say "
+            "little about others; to score unseen classes or pictures, name them in splits/train.txt, val.txt and "
+            "test.txt\n"
+        )
 
 
 def _record_environment(run: RunFolder, now: dict[str, Any], resume: bool) -> None:

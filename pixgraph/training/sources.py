@@ -16,7 +16,7 @@ from pixgraph.data.augmented import Augmented
 from pixgraph.data.base import FewShotDataset
 from pixgraph.data.catalog import open_dataset
 from pixgraph.data.episodes import EpisodeSampler
-from pixgraph.data.labelled import labelled_subset
+from pixgraph.data.labelled import labelled_subsets
 from pixgraph.data.picture import FewShotTask
 from pixgraph.data.protocols import get_protocol
 from pixgraph.data.tasks import load_task
@@ -53,11 +53,16 @@ class TrainingTasks:
         self._chances = weights / weights.sum()
         self.datasets = [open_dataset(source, source.split) for source in sources]
         shots = [config.episodes.k_shot, *config.episodes.more_shots]
-        self._samplers = [[self._sampler(dataset, k) for k in shots] for dataset in self.datasets]
+        labelled = self._labelled(max(shots))
+        self._samplers = [
+            [self._sampler(dataset, k, kept) for k in shots]
+            for dataset, kept in zip(self.datasets, labelled, strict=True)
+        ]
+        numbers, crop = range(1, config.train.augment + 1), config.train.augment_crop
         self._variants = [
             # The same variants for every seed: features cached by one run serve all.
-            [Augmented(dataset, n, crop=config.train.augment_crop) for n in range(1, config.train.augment + 1)]
-            for dataset in self.datasets
+            [Augmented(dataset, n, crop=crop, labelled=kept) for n in numbers]
+            for dataset, kept in zip(self.datasets, labelled, strict=True)
         ]
 
     def __call__(self, index: int) -> FewShotTask:
@@ -80,10 +85,16 @@ class TrainingTasks:
         """For each source, what tells its pictures and classes from others'."""
         return {f"{i} {dataset.name}": dataset_digest(dataset) for i, dataset in enumerate(self.datasets)}
 
-    def _sampler(self, dataset: FewShotDataset, k_shot: int) -> EpisodeSampler:
-        episodes, seed = self._config.episodes, self._config.seed
-        fraction = episodes.label_fraction
-        needed = k_shot + -(-episodes.n_query // episodes.n_way)  # labelled pictures of a class in an episode
+    def _labelled(self, most_shots: int) -> list[frozenset[int]] | list[None]:
+        """For each data set the pictures that keep their masks, the same for every K; `None`: all."""
+        episodes = self._config.episodes
+        if episodes.label_fraction >= 1:
+            return [None] * len(self.datasets)
+        needed = most_shots + -(-episodes.n_query // episodes.n_way)  # labelled pictures of a class in an episode
+        return labelled_subsets(self.datasets, episodes.label_fraction, self._config.seed, needed)
+
+    def _sampler(self, dataset: FewShotDataset, k_shot: int, labelled: frozenset[int] | None) -> EpisodeSampler:
+        episodes = self._config.episodes
         return EpisodeSampler(
             dataset,
             n_way=episodes.n_way,
@@ -91,8 +102,8 @@ class TrainingTasks:
             n_query=episodes.n_query,
             n_unlabelled=episodes.n_unlabelled,
             min_area=episodes.min_area,
-            seed=seed,
-            labelled=None if fraction >= 1 else labelled_subset(dataset, fraction, seed, needed),
+            seed=self._config.seed,
+            labelled=labelled,
         )
 
 

@@ -43,10 +43,11 @@ def test_the_same_arguments_give_the_same_counts(data, tmp_path):
     assert set(one["methods"]) == {"prototype"}
 
 
-def test_a_finished_evaluation_is_not_overwritten(data, fails, tmp_path):
+def test_a_finished_evaluation_is_not_overwritten(data, fails, tmp_path, monkeypatch):
     argv = ["evaluate", "--method", "all-background", *data, *FAST, "--runs", tmp_path, "--name", "a"]
     argv += ["--report", "false"]
     assert main([str(a) for a in argv]) == 0
+    monkeypatch.setattr("pixgraph.cli.evaluate.score", lambda _: pytest.fail("refused only after the work"))
     assert "exists already" in fails(*argv)
 
 

@@ -1,5 +1,6 @@
 import json
 import os
+import shutil
 import subprocess
 import sys
 
@@ -64,6 +65,24 @@ def test_a_run_predicts(trained, support, query, tmp_path, capsys):
     assert (
         main([*argv[:1], "--checkpoint", checkpoint, *argv[3:], "--out", str(tmp_path / "b"), "--device", "cpu"]) == 0
     )
+
+
+def test_a_checkpoint_that_left_its_run_predicts_with_its_own_settings(trained, support, query, tmp_path):
+    alone = tmp_path / "elsewhere" / "mine.pt"
+    alone.parent.mkdir()
+    alone.write_bytes((trained / "checkpoints" / "best.pt").read_bytes())
+    argv = ["predict", "--checkpoint", str(alone), "--support", str(support), "--query", str(query), "--device", "cpu"]
+    assert main([*argv, "--out", str(tmp_path / "out")]) == 0
+    found = json.loads((tmp_path / "out" / "predictions.json").read_text())
+    assert (found["method"], found["size"]) == ("graph", 32)
+
+
+def test_training_on_what_is_validated_is_said(folder, tmp_path, capsys):
+    for name in ("cup", "dish", "egg"):
+        for kind in ("images", "masks"):
+            shutil.rmtree(folder / kind / name)
+    assert main(train_arguments(folder, tmp_path, "few", 1)) == 0
+    assert "6 of the 6 pictures of the validation are trained on" in capsys.readouterr().err
 
 
 def test_a_run_is_a_segmenter(trained, shared_folder):

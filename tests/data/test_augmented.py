@@ -35,6 +35,18 @@ def test_the_same_picture_with_other_masks_is_another_picture(tmp_path):
         assert same == (whole.fingerprint(i) == parts.fingerprint(i))
 
 
+def test_masks_of_pictures_that_count_as_unlabelled_are_not_looked_at(monkeypatch):
+    read = []
+    monkeypatch.setattr(DATA, "read_mask", lambda i: read.append(i) or type(DATA).read_mask(DATA, i))
+    some = Augmented(DATA, 1, labelled={0, 1})
+    for i in range(40):
+        some.read_image(i)
+        some.fingerprint(i)
+    assert set(read) == {0, 1}
+    assert some.fingerprint(0) == Augmented(DATA, 1).fingerprint(0)
+    assert any(some.fingerprint(i) != Augmented(DATA, 1).fingerprint(i) for i in range(2, 40))
+
+
 def test_picture_and_mask_move_together():
     # The pictures of this data set show 20 x class id in grey, and the background black.
     for i in range(40):

@@ -2,10 +2,11 @@ import itertools
 
 import numpy as np
 import pytest
-from fake_own import MemoryDataset, single_objects
+from fake_own import MemoryDataset, fake_ade, single_objects
 from fakes import rectangles
 
-from pixgraph.data.labelled import labelled_subset
+from pixgraph.data.ade_objects import AdeObjects
+from pixgraph.data.labelled import labelled_subset, labelled_subsets
 from pixgraph.errors import ConfigError
 
 COUNTS = {1: 50, 2: 55, 3: 5, 4: 1}
@@ -63,3 +64,20 @@ def test_unlabelled_pictures_are_never_among_them():
 def test_a_share_out_of_range_is_refused(fraction):
     with pytest.raises(ConfigError, match=r"label_fraction: got .*, expected more than 0 and at most 1; correct it"):
         labelled_subset(single_objects(COUNTS), fraction)
+
+
+def test_a_photograph_of_two_data_sets_is_labelled_in_both_or_in_none(tmp_path):
+    root = fake_ade(tmp_path)
+    whole, parts = (AdeObjects(root, "train", parts=p) for p in (False, True))
+    kept, kept_parts = labelled_subsets([whole, parts], 0.4, 3, 1)
+    assert kept == labelled_subset(whole, 0.4, 3, 1)
+    photographs = {whole.samples[i].image for i in kept}
+    assert 0 < len(photographs) < len(whole)
+    shared = {sample.image for sample in whole.samples}
+    assert {i for i, s in enumerate(parts.samples) if s.image in photographs} == set(kept_parts)
+    assert all(sample.image in shared for sample in parts.samples)
+
+
+def test_data_sets_without_a_photograph_in_common_are_drawn_on_their_own():
+    first, second = single_objects({3: 20}), single_objects({8: 30})
+    assert labelled_subsets([first, second], 0.2, 1) == [labelled_subset(d, 0.2, 1) for d in (first, second)]

@@ -11,7 +11,7 @@ import pytest
 import yaml
 from tiny_training import tiny_config
 
-from pixgraph.config import Config, SourceConfig
+from pixgraph.config import Config, SourceConfig, TrainConfig
 from pixgraph.errors import ConfigError, RunError
 from pixgraph.training.checkpoint import load_checkpoint
 from pixgraph.training.environment import environment
@@ -89,6 +89,21 @@ def test_every_other_setting_counts():
     new["graph"]["dilations"] = [1]
     new["model"]["dropout"] = 0.77
     assert set(differing_keys(old, new)) == {"graph.dilations", "model.dropout"}
+
+
+def test_settings_that_did_not_exist_yet_have_their_defaults():
+    old = dataclasses.asdict(Config())
+    del old["train"]["augment_crop"], old["loss"]["unsup_nodes"]
+    require_same_config(old, Config(), "runs/x")
+    with pytest.raises(RunError, match=r"train.augment_crop \(was True, now False\)"):
+        require_same_config(old, Config(train=TrainConfig(augment_crop=False)), "runs/x")
+
+
+def test_settings_that_no_longer_exist_are_named():
+    old = dataclasses.asdict(Config())
+    old["train"]["former"] = 3
+    with pytest.raises(RunError, match=r"train.former \(was 3, now None\)"):
+        require_same_config(old, Config(), "runs/x")
 
 
 def test_zero_is_not_none():
