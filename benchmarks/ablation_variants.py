@@ -28,7 +28,8 @@ class Variant:
     against: str = FULL
 
 
-_FEW = {"episodes.label_fraction": 0.2}
+_ALONE: dict[str, Any] = {"extra": []}
+_FEW = {"episodes.label_fraction": 0.2, **_ALONE}  # other sources would be labels beyond the 20 %
 _UNSUPERVISED = {"episodes.n_unlabelled": 2, "loss.unsup": 0.1}
 
 VARIANTS: dict[str, Variant] = {
@@ -42,9 +43,9 @@ VARIANTS: dict[str, Variant] = {
     "no-auxiliary": Variant("no auxiliary heads", {"loss.auxiliary": 0.0}),
     "no-supcon": Variant("no supervised node contrast", {"loss.supcon": 0.0}),
     "no-augmentation": Variant("no augmented pictures", {"train.augment": 0}),
-    "no-extra": Variant("trained on the data set's own classes only", {"extra": []}),
+    "no-extra": Variant("trained on the data set's own classes only", _ALONE),
     "unsup": Variant("with unsupervised contrast, on pictures that are labelled too", _UNSUPERVISED),
-    "label20": Variant("20 % of the masks, the other pictures unused", _FEW),
+    "label20": Variant("20 % of the masks and nothing else, the other pictures unused", _FEW, "no-extra"),
     "label20+unlabelled": Variant(
         "20 % of the masks, unsupervised contrast on the other 80 %", {**_FEW, **_UNSUPERVISED}, "label20"
     ),

@@ -10,9 +10,13 @@ import torch
 import torch.nn.functional as F
 from tiny_world import NAMES, Halves, Oracle, TinyDataset, TinyStore
 
+from pixgraph.backbones.build import build_backbone
+from pixgraph.backbones.features import FeatureStore
+from pixgraph.config import Config, GraphConfig, ModelConfig
+from pixgraph.data.episodes import EpisodeSampler
 from pixgraph.data.images import resize_mask
 from pixgraph.data.protocols import PROTOCOLS, get_protocol
-from pixgraph.data.tasks import truth
+from pixgraph.data.tasks import load_task, truth
 from pixgraph.errors import ConfigError, DataError
 from pixgraph.evaluation import evaluate as module
 from pixgraph.evaluation.baselines import AllBackground
@@ -22,6 +26,10 @@ from pixgraph.evaluation.result import Evaluation, _places
 from pixgraph.evaluation.scoring import check_probabilities, resize_labels, scored_masks
 from pixgraph.evaluation.sharding import peak_memory, shard, sum_over_ranks
 from pixgraph.evaluation.tally import Tally
+from pixgraph.models.network import PixGraphNet
+from pixgraph.models.predictor import GraphPredictor
+from pixgraph.models.propagate import PropagatePredictor
+from pixgraph.training.step import episode_loss
 
 V1 = get_protocol("pixgraph-v1")
 
@@ -232,3 +240,22 @@ def test_a_full_run_says_so_and_a_protocol_cut_down_does_not(world):
     assert result.to_dict()["full_protocol"] is True
     cut = dataclasses.replace(own, name="pixgraph-v1")
     assert evaluate({"none": AllBackground()}, *world, cut, baselines=False).full is False
+
+
+NO_GPU = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+
+
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=NO_GPU)])
+def test_everything_runs_on_the_device_of_the_store(device):
+    """Labels come with their pictures, whatever device the store is on: training step, GNN, propagate, baselines."""
+    config = Config()
+    store = FeatureStore(build_backbone(config.backbone), 64, None, torch.device(device))
+    dataset, graph = TinyDataset(), GraphConfig(num_fg=8, num_bg=8)
+    network = PixGraphNet(store.backbone.channels, ModelConfig(width=8, heads=2)).to(device)
+    task = load_task(dataset, EpisodeSampler(dataset)[0], store)
+    assert task.support[0].label.device == task.support[0].rgb.device
+    loss, _ = episode_loss(network, task, dataclasses.replace(config, graph=graph), 0)
+    loss.backward()
+    methods = {"graph": GraphPredictor(network, graph), "propagate": PropagatePredictor(graph)}
+    found = evaluate(methods, dataset, store, get_protocol("pixgraph-v1"), seeds=[0], episodes=2, progress=False)
+    assert all(0 <= found.miou(name) <= 1 for name in found.tallies)
