@@ -196,8 +196,28 @@ def method_scores(entries: list[dict[str, Any]], classes: Sequence[str]) -> dict
 
 
 def report(result: Mapping[str, Any]) -> str:
-    """Tables of all settings: scores and times by method, then IoU by class."""
-    return "\n\n".join(_section(one) for one in result["settings"])
+    """The mIoU of all settings, then their tables: scores and times by method, and IoU by class."""
+    settings = result["settings"]
+    return "\n\n".join([_summary(settings), "<!-- more -->", *(_section(one) for one in settings)])
+
+
+def _summary(settings: Sequence[Mapping[str, Any]]) -> str:
+    """One row a method, one column a setting."""
+    names = list(dict.fromkeys(name for one in settings for name in one["methods"]))
+    columns = [f"{one['n_way']}-way {one['k_shot']}-shot" for one in settings]
+    found = [{name: percent(m["miou"], m["miou_sd"]) for name, m in one["methods"].items()} for one in settings]
+    rows = [(name, *(scores.get(name, "-") for scores in found)) for name in names]
+    sizes = [
+        f"{column}: {one['episodes']} x {len(one['seeds'])}{'' if one['full_protocol'] else ' (not the whole protocol)'}"
+        for column, one in zip(columns, settings, strict=True)
+    ]
+    return "\n\n".join(
+        [
+            table([f"{settings[0]['dataset']}, {settings[0]['split']} classes, mIoU %", *columns], rows),
+            f"Mean ± standard deviation over the seeds of the episodes; episodes x seeds: {', '.join(sizes)}. "
+            "A trained run is one training.",
+        ]
+    )
 
 
 def _section(one: Mapping[str, Any]) -> str:
