@@ -207,8 +207,9 @@ def _summary(settings: Sequence[Mapping[str, Any]]) -> str:
     columns = [f"{one['n_way']}-way {one['k_shot']}-shot" for one in settings]
     found = [{name: percent(m["miou"], m["miou_sd"]) for name, m in one["methods"].items()} for one in settings]
     rows = [(name, *(scores.get(name, "-") for scores in found)) for name in names]
+    cut = {False: " (not the whole protocol)", True: ""}
     sizes = [
-        f"{column}: {one['episodes']} x {len(one['seeds'])}{'' if one['full_protocol'] else ' (not the whole protocol)'}"
+        f"{column}: {one['episodes']} x {len(one['seeds'])}{cut[one['full_protocol']]}"
         for column, one in zip(columns, settings, strict=True)
     ]
     return "\n\n".join(
