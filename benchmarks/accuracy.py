@@ -198,7 +198,9 @@ def method_scores(entries: list[dict[str, Any]], classes: Sequence[str]) -> dict
 def report(result: Mapping[str, Any]) -> str:
     """The mIoU of all settings, then their tables: scores and times by method, and IoU by class."""
     settings = result["settings"]
-    return "\n\n".join([_summary(settings), "<!-- more -->", *(_section(one) for one in settings)])
+    parts = [f"    {part['command']}" for part in result.get("parts", [])]
+    made_of = [f"Parts, made by:\n\n{chr(10).join(parts)}"] if parts else []
+    return "\n\n".join([*made_of, _summary(settings), "<!-- more -->", *(_section(one) for one in settings)])
 
 
 def _summary(settings: Sequence[Mapping[str, Any]]) -> str:

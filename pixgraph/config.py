@@ -39,6 +39,8 @@ class EpisodeConfig:
 
     Attributes:
         n_way: Foreground classes in an episode, N.
+        more_ways: Other N that training episodes have as often; with N = 1 alone every query shows the class that is
+            asked for, and nothing teaches what an absent one looks like.
         k_shot: Labelled pictures of each class, K.
         more_shots: Other K that training episodes have as often; validation and scores keep to `k_shot`.
         n_query: Pictures to segment.
@@ -48,6 +50,7 @@ class EpisodeConfig:
     """
 
     n_way: int = 1
+    more_ways: list[int] = field(default_factory=list)
     k_shot: int = 1
     more_shots: list[int] = field(default_factory=list)
     n_query: int = 1

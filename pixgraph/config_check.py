@@ -59,6 +59,7 @@ BOUNDS: dict[str, Bounds] = {
     "extra.weight": POSITIVE,
     "episodes.n_way": Bounds(1, 254),
     "episodes.k_shot": ONE_UP,
+    "episodes.more_ways": ONE_UP,
     "episodes.more_shots": ONE_UP,
     "episodes.n_query": ONE_UP,
     "episodes.n_unlabelled": COUNT,

@@ -30,8 +30,8 @@ def test_every_number_has_bounds():
         pairs += [("extra." + key.split(".")[1], value) for key, value in pairs if key.startswith("data.")]
         numbers += [key for key, number in pairs if isinstance(number, (int, float)) and not isinstance(number, bool)]
     hints = get_type_hints(EpisodeConfig) | get_type_hints(GraphConfig)
-    assert [key for key, hint in hints.items() if hint == list[int]] == ["more_shots", "dilations"]
-    numbers += ["episodes.more_shots", "graph.dilations"]
+    assert [key for key, hint in hints.items() if hint == list[int]] == ["more_ways", "more_shots", "dilations"]
+    numbers += ["episodes.more_ways", "episodes.more_shots", "graph.dilations"]
     assert set(numbers) <= set(BOUNDS)
 
 

@@ -21,7 +21,7 @@ DOCUMENTS = {name: (ROOT / name).read_text(encoding="utf-8") for name in ("READM
 
 ADE_CLASSES = {"train": ("bench", "lamp", "rug"), "val": ("desk",), "test": ("bed", "van")}
 OWN_CLASSES = ("apple", "bread", "cup", "dish", "egg")
-PICTURES = 6  # a class: one query and five supports
+PICTURES = 7  # a class: two queries and five supports
 
 SMALL = [
     *("--backbone.name", "filters", "--backbone.size", "64", "--backbone.cache", "null", "--device", "cpu"),

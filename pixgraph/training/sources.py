@@ -32,8 +32,8 @@ class TrainingTasks:
     """Episode index to task: a pure function of (config, index).
 
     The data set of an episode is drawn among `config.data` and `config.extra` with chances in proportion to their
-    weights, K among `episodes.k_shot` and `more_shots`, then its pictures by the `EpisodeSampler` of both, then an
-    augmented variant for each picture.
+    weights, N among `episodes.n_way` and `more_ways` and K among `k_shot` and `more_shots`, then its pictures by the
+    `EpisodeSampler` of all three, then an augmented variant for each picture.
 
     Args:
         config: The run's configuration.
@@ -53,9 +53,10 @@ class TrainingTasks:
         self._chances = weights / weights.sum()
         self.datasets = [open_dataset(source, source.split) for source in sources]
         shots = [config.episodes.k_shot, *config.episodes.more_shots]
-        labelled = self._labelled(max(shots))
+        ways = [config.episodes.n_way, *config.episodes.more_ways]
+        labelled = self._labelled(max(shots), min(ways))
         self._samplers = [
-            [self._sampler(dataset, k, kept) for k in shots]
+            [self._sampler(dataset, n, k, kept) for n in ways for k in shots]
             for dataset, kept in zip(self.datasets, labelled, strict=True)
         ]
         numbers, crop = range(1, config.train.augment + 1), config.train.augment_crop
@@ -67,8 +68,8 @@ class TrainingTasks:
 
     def __call__(self, index: int) -> FewShotTask:
         """The task of episode `index`, on the device of the store."""
-        source, shots = self.draw(index)
-        episode = self._samplers[source][shots][index]
+        source, kind = self.draw(index)
+        episode = self._samplers[source][kind][index]
         return load_task(self.datasets[source], episode, self._store, self._variants[source], self._config.seed)
 
     def source(self, index: int) -> int:
@@ -76,7 +77,7 @@ class TrainingTasks:
         return self.draw(index)[0]
 
     def draw(self, index: int) -> tuple[int, int]:
-        """Positions of the data set in `datasets`, and of K in (`k_shot`, *`more_shots`), of episode `index`."""
+        """Positions of the data set in `datasets`, and of (N, K) in all pairs of one and the other, of `index`."""
         rng = source_generator(self._config.seed, index)
         source = int(rng.choice(len(self.datasets), p=self._chances))
         return source, int(rng.integers(len(self._samplers[source])))
@@ -85,19 +86,21 @@ class TrainingTasks:
         """For each source, what tells its pictures and classes from others'."""
         return {f"{i} {dataset.name}": dataset_digest(dataset) for i, dataset in enumerate(self.datasets)}
 
-    def _labelled(self, most_shots: int) -> list[frozenset[int]] | list[None]:
-        """For each data set the pictures that keep their masks, the same for every K; `None`: all."""
+    def _labelled(self, most_shots: int, fewest_ways: int) -> list[frozenset[int]] | list[None]:
+        """For each data set the pictures that keep their masks, the same for every N and K; `None`: all."""
         episodes = self._config.episodes
         if episodes.label_fraction >= 1:
             return [None] * len(self.datasets)
-        needed = most_shots + -(-episodes.n_query // episodes.n_way)  # labelled pictures of a class in an episode
+        needed = most_shots + -(-episodes.n_query // fewest_ways)  # labelled pictures of a class in an episode
         return labelled_subsets(self.datasets, episodes.label_fraction, self._config.seed, needed)
 
-    def _sampler(self, dataset: FewShotDataset, k_shot: int, labelled: frozenset[int] | None) -> EpisodeSampler:
+    def _sampler(
+        self, dataset: FewShotDataset, n_way: int, k_shot: int, labelled: frozenset[int] | None
+    ) -> EpisodeSampler:
         episodes = self._config.episodes
         return EpisodeSampler(
             dataset,
-            n_way=episodes.n_way,
+            n_way=n_way,
             k_shot=k_shot,
             n_query=episodes.n_query,
             n_unlabelled=episodes.n_unlabelled,

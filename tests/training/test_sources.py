@@ -74,6 +74,15 @@ def test_sources_are_drawn_by_their_weights(config, store):
     assert sum(drawn) / 2000 == pytest.approx(0.75, abs=0.03)
 
 
+def test_episodes_have_all_numbers_of_classes_and_shots_as_often(config, store):
+    config.episodes = EpisodeConfig(n_way=1, more_ways=[2], k_shot=1, more_shots=[2])
+    tasks = TrainingTasks(config, store)
+    sizes = [(task.n_way, len(task.support)) for task in map(tasks, range(40))]
+    assert set(sizes) == {(1, 1), (1, 2), (2, 2), (2, 4)}
+    kinds = [tasks.draw(i)[1] for i in range(2000)]
+    assert all(kinds.count(kind) / 2000 == pytest.approx(0.25, abs=0.04) for kind in range(4))
+
+
 def test_only_the_first_source_without_extra(config, store, small_data):
     config.extra = []
     tasks = TrainingTasks(config, store)
