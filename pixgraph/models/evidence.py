@@ -36,7 +36,7 @@ UNKNOWN = -1e4
 """Stands for the logarithm of zero in the attention to the support labels."""
 
 SUPPORT_CELLS = 16
-QUERY_CELLS = 16
+QUERY_CELLS = 32
 
 RIDGES = (0.1, 1.0)
 """Strengths of the ridge, one channel each."""
