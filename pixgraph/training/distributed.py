@@ -81,7 +81,8 @@ class World:
 class ProcessGroup:
     """Joins the processes that `torchrun` started, for the length of a ``with`` block; alone, it gives a world of one.
 
-    A process group that the caller has already made is used as it is and left open.
+    A process group that the caller has already made is used as it is and left open: a program that trains several times
+    under torchrun makes one around all of them, for torch cannot reliably make a second one from the same store.
 
     Args:
         backend: ``"nccl"`` when the processes compute on CUDA devices, else ``"gloo"``.

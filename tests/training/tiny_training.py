@@ -123,27 +123,27 @@ def exit_code(child):
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
-def slow_loss(network, task, config, seed):
-    time.sleep(0.002)
-    return tiny_loss(network, task, config, seed)
-
-
-def kill_repeatedly(runs, seed, steps, most):
+def kill_repeatedly(runs, seed, steps, kills):
     """Kill -9 a training at random moments, resuming it each time; after each kill the checkpoint must load."""
     config = tiny_config(runs, "killed", steps=steps, **OFTEN)
-    chance, kills, path = random.Random(seed), 0, Path(runs) / "killed"
-    while True:
+    chance, path = random.Random(seed), Path(runs) / "killed"
+
+    def waits_in_the_last_step(network, task, config, seed):  # so that no training ends before its kill
+        time.sleep(60 if int(task.query[0].key) >= (steps - 1) * config.train.batch else 0.002)
+        return tiny_loss(network, task, config, seed)
+
+    codes = []
+    for left in reversed(range(kills + 1)):
         resume = (path / "config.yaml").exists()
-        child = fork(lambda resume=resume: tiny_train(config, resume, loss=slow_loss))
-        if kills < most:
+        loss = waits_in_the_last_step if left else tiny_loss
+        child = fork(lambda resume=resume, loss=loss: tiny_train(config, resume, loss=loss))
+        if left:
             time.sleep(chance.uniform(0.0, 0.2))
             os.kill(child, signal.SIGKILL)
-        code = exit_code(child)
-        if code != -signal.SIGKILL:
-            return {"kills": kills, "code": code, "debris": [p.name for p in path.rglob("*.tmp")]}
-        kills += 1
+        codes.append(exit_code(child))
         if (path / "checkpoints" / "last.pt").exists():
             load_checkpoint(path / "checkpoints" / "last.pt")
+    return {"codes": codes, "debris": [p.name for p in path.rglob("*.tmp")]}
 
 
 def stop_by(number, runs, twice=False):
