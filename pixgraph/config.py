@@ -94,12 +94,19 @@ class GraphConfig:
         fg_fg_intra: The same for foreground-foreground edges alone; none: `intra_ratio`.
         fg_bg_intra: The same for foreground-background edges alone; none: `intra_ratio`.
         color: Colour difference in the edge feature.
-        dilations: Distances, in nodes, of the 4-connected query lattice.
+        color_feature: Keep the colour difference in the edge feature; off, it is zero on every edge.
+        distance_feature: The same for the distance.
+        image_feature: The same for whether both ends lie in one picture.
+        dilations: Distances, in nodes, of the query lattice.
+        connectivity: Neighbours of a lattice node at each distance: 4, or 8 with the diagonal ones.
         query_support_random: Random support partners of a query node.
         query_support_knn: Nearest support partners of a query node in embedding space.
         query_query_knn: Nearest partners among the query nodes in embedding space.
         unlabelled_knn: Nearest partners of a query node among the nodes of unlabelled pictures.
+        knn_level: Backbone level in which all nearest partners are searched, 0 the finest, -1 the coarsest; none: all
+            levels joined.
         both_ways: Let messages also flow from query to support nodes.
+        edge_drop: Share of the edges left out of each training episode's graph; never outside of training.
     """
 
     stride: int = 8
@@ -115,12 +122,18 @@ class GraphConfig:
     fg_fg_intra: float | None = None
     fg_bg_intra: float | None = None
     color: Literal["mean_abs", "euclidean", "ciede2000"] = "mean_abs"
+    color_feature: bool = True
+    distance_feature: bool = True
+    image_feature: bool = True
     dilations: list[int] = field(default_factory=lambda: [1, 2, 4])
+    connectivity: Literal[4, 8] = 4
     query_support_random: int = 2
     query_support_knn: int = 4
     query_query_knn: int = 0
     unlabelled_knn: int = 0
+    knn_level: int | None = None
     both_ways: bool = False
+    edge_drop: float = 0.0
 
 
 @dataclass

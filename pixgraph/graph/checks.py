@@ -25,7 +25,9 @@ COUNTS = (
     "query_query_knn",
     "unlabelled_knn",
 )
-CHOICES = {name: get_args(get_type_hints(GraphConfig)[name]) for name in ("sampling", "fg_fg_mode", "color")}
+CHOICES = {
+    name: get_args(get_type_hints(GraphConfig)[name]) for name in ("sampling", "fg_fg_mode", "color", "connectivity")
+}
 SHARE = 0.8
 """Share of the free memory that a graph may take."""
 
@@ -47,7 +49,8 @@ def check_config(config: GraphConfig) -> None:
             raise ConfigError(f"graph.{name}: got {value}, expected a share in 0..1")
     for name, allowed in CHOICES.items():
         if getattr(config, name) not in allowed:
-            raise ConfigError(f"graph.{name}: got {getattr(config, name)!r}, expected one of {', '.join(allowed)}")
+            options = ", ".join(map(str, allowed))
+            raise ConfigError(f"graph.{name}: got {getattr(config, name)!r}, expected one of {options}")
 
 
 def estimate_bytes(support_nodes: int, cells: int, config: GraphConfig) -> int:
@@ -60,7 +63,7 @@ def estimate_bytes(support_nodes: int, cells: int, config: GraphConfig) -> int:
     """
     support = 2 * support_nodes * (config.bg_bg + config.fg_fg + config.fg_bg)
     knn, drawn = min(config.query_support_knn, support_nodes), min(config.query_support_random, support_nodes)
-    each = 4 * len(set(config.dilations)) + config.query_query_knn
+    each = config.connectivity * len(set(config.dilations)) + config.query_query_knn
     each += (knn + drawn + config.unlabelled_knn) * (2 if config.both_ways else 1)
     return (support_nodes + cells) * BYTES_NODE + (support + cells * each) * BYTES_EDGE
 

@@ -7,6 +7,7 @@ from enum import IntEnum
 
 import torch
 
+from pixgraph.config import GraphConfig
 from pixgraph.errors import ConfigError
 
 COLORS = ("mean_abs", "euclidean", "ciede2000")
@@ -56,7 +57,7 @@ def edge_features(
 
 
 def lattice_features(
-    rgb: torch.Tensor, steps: tuple[float, float], dilations: Sequence[int], color: str
+    rgb: torch.Tensor, steps: tuple[float, float], dilations: Sequence[int], color: str, connectivity: int = 4
 ) -> torch.Tensor:
     """`edge_features` of `lattice_edges`, from differences of the shifted picture and without any gather.
 
@@ -65,21 +66,32 @@ def lattice_features(
         steps: Distance of neighbouring nodes along y and x, in the units of the node feature.
         dilations: Sorted, without repetitions.
         color: As in `edge_features`.
+        connectivity: As in `lattice_edges`.
 
     Returns:
         (E, 3) float32 in the order of `lattice_edges`.
     """
-    height, width = rgb.shape[:2]
-    sizes = [(height * max(width - d, 0), max(height - d, 0) * width) for d in dilations]
-    feature = torch.ones(2 * sum(map(sum, sizes)), 3, device=rgb.device)
+    pairs = []
+    for d in dilations:
+        pairs += [(rgb[:, :-d], rgb[:, d:], d, steps[1]), (rgb[:-d], rgb[d:], d, steps[0])]
+        if connectivity == 8:
+            pairs += [(rgb[:-d, :-d], rgb[d:, d:], d, sum(steps)), (rgb[:-d, d:], rgb[d:, :-d], d, sum(steps))]
+    sizes = [first.shape[0] * first.shape[1] for first, *_ in pairs]
+    feature = torch.ones(2 * sum(sizes), 3, device=rgb.device)
     start = 0
-    for d, (across, along) in zip(dilations, sizes, strict=True):
-        pairs = ((rgb[:, :-d], rgb[:, d:], across, steps[1]), (rgb[:-d], rgb[d:], along, steps[0]))
-        for first, second, count, step in pairs:
-            both = feature[start : start + 2 * count].view(2, count, 3)
-            both[:, :, 0] = color_difference(first, second, color).reshape(-1)
-            both[:, :, 1] = 0.5 * d * step
-            start += 2 * count
+    for count, (first, second, d, step) in zip(sizes, pairs, strict=True):
+        both = feature[start : start + 2 * count].view(2, count, 3)
+        both[:, :, 0] = color_difference(first, second, color).reshape(-1)
+        both[:, :, 1] = 0.5 * d * step
+        start += 2 * count
+    return feature
+
+
+def switch_features(feature: torch.Tensor, config: GraphConfig) -> torch.Tensor:
+    """The features (E, 3) of edges with zeros, in place, for those that the configuration leaves out."""
+    for column, kept in enumerate((config.color_feature, config.distance_feature, config.image_feature)):
+        if not kept:
+            feature[:, column] = 0
     return feature
 
 

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 
 from pixgraph.data.picture import Picture
-from pixgraph.errors import DataError
+from pixgraph.errors import ConfigError, DataError
 
 Embedding = Callable[[Picture, torch.Tensor], torch.Tensor]
 """(picture, xy (n, 2) float32 in 0..1) -> (n, D) float32."""
@@ -34,16 +34,28 @@ def node_embedding(picture: Picture, xy: torch.Tensor) -> torch.Tensor:
     return stacked_embedding([picture], [xy])
 
 
-def stacked_embedding(pictures: Sequence[Picture], xy: Sequence[torch.Tensor]) -> torch.Tensor:
-    """`node_embedding` of several pictures of one size, the results one below the other."""
+def stacked_embedding(
+    pictures: Sequence[Picture], xy: Sequence[torch.Tensor], level: int | None = None
+) -> torch.Tensor:
+    """`node_embedding` of several pictures of one size, the results one below the other.
+
+    Args:
+        pictures: P pictures.
+        xy: P tensors (n_p, 2).
+        level: The only level to take; `None`: all.
+
+    Raises:
+        ConfigError: There is no such level.
+    """
     height, width = pictures[0].rgb.shape[1:]
     place = torch.cat(list(xy))  # (n, 2)
     lengths = torch.tensor([len(points) for points in xy], device=place.device)
     picture = torch.arange(len(pictures), device=place.device).repeat_interleave(lengths)
-    channels = [len(f) for f in pictures[0].features]
+    levels = [chosen_levels(p, level) for p in pictures]
+    channels = [len(f) for f in levels[0]]
     vectors = torch.empty(len(place), sum(channels), device=place.device)  # (n, D)
-    for level, part in enumerate(vectors.split(channels, dim=1)):
-        maps = torch.stack([p.features[level] for p in pictures]).float()  # (P, C, h, w)
+    for i, part in enumerate(vectors.split(channels, dim=1)):
+        maps = torch.stack([features[i] for features in levels]).float()  # (P, C, h, w)
         h, w = maps.shape[2:]
         cells = maps.permute(0, 2, 3, 1).reshape(len(pictures) * h * w, -1)
         at, weight = _corners(place, (height, width), (h, w))
@@ -51,6 +63,22 @@ def stacked_embedding(pictures: Sequence[Picture], xy: Sequence[torch.Tensor]) -
         weight = weight * _inverse_norm(cells, 1)[:, 0][at]
         part.copy_(F.embedding_bag(at, cells, per_sample_weights=weight, mode="sum"))
     return vectors.mul_(_inverse_norm(vectors, 1))
+
+
+def chosen_levels(picture: Picture, level: int | None) -> list[torch.Tensor]:
+    """The feature maps of a picture, or of these the only one, counted from the end where `level` is negative.
+
+    Raises:
+        ConfigError: There is no such level.
+    """
+    if level is None:
+        return picture.features
+    count = len(picture.features)
+    if not -count <= level < count:
+        raise ConfigError(
+            f"graph.knn_level: got {level}, expected {-count}..{count - 1} or none: the backbone has {count} levels"
+        )
+    return [picture.features[level]]
 
 
 def _corners(xy: torch.Tensor, size: tuple[int, int], grid: tuple[int, int]) -> tuple[torch.Tensor, torch.Tensor]:
@@ -93,14 +121,16 @@ class EmbeddingSpace:
         vectors: (S, d) float32.
         basis: (D, d) float32 with orthonormal columns; `None`: not reduced.
         embedding: The user's embedding; `None`: `node_embedding`.
+        level: The only level of the latter; `None`: all.
     """
 
     vectors: torch.Tensor
     basis: torch.Tensor | None
     embedding: Embedding | None
+    level: int | None = None
 
     @classmethod
-    def fit(cls, vectors: torch.Tensor, embedding: Embedding | None) -> EmbeddingSpace:
+    def fit(cls, vectors: torch.Tensor, embedding: Embedding | None, level: int | None = None) -> EmbeddingSpace:
         """The space of support vectors (S, D).
 
         The subspace comes from one round of subspace iteration (Halko, Martinsson and Tropp, 2011) on at most
@@ -111,11 +141,11 @@ class EmbeddingSpace:
         """
         _check_finite(vectors, "the supports")
         if vectors.shape[1] <= REDUCED:
-            return cls(vectors, None, embedding)
+            return cls(vectors, None, embedding, level)
         some = vectors[:: -(-len(vectors) // FITTED)]  # (f, D)
         start = np.random.default_rng(0).standard_normal((len(some), REDUCED), dtype=np.float32)
         basis = torch.linalg.qr(some.T @ (some @ (some.T @ torch.from_numpy(start).to(some)))).Q
-        return cls(vectors @ basis, basis, embedding)
+        return cls(vectors @ basis, basis, embedding, level)
 
     def grid(self, picture: Picture, height: int, width: int, xy: torch.Tensor) -> torch.Tensor:
         """Vectors of a grid of nodes.
@@ -149,7 +179,7 @@ class EmbeddingSpace:
         maps: dict[tuple[int, int], torch.Tensor] = {}
         first = 0
         parts = []
-        for feature in picture.features:
+        for feature in chosen_levels(picture, self.level):
             unit = feature.float() * _inverse_norm(feature.float(), 0)  # (C, h, w)
             if unit[0].numel() > height * width:
                 unit = F.interpolate(unit[None], (height, width), mode="bilinear", align_corners=False)[0]

@@ -1,4 +1,4 @@
-"""The 4-connected lattice of a picture's nodes, with a set of dilations."""
+"""The 4- or 8-connected lattice of a picture's nodes, with a set of dilations."""
 
 from __future__ import annotations
 
@@ -10,20 +10,25 @@ import torch
 from pixgraph.errors import ConfigError
 
 
-def lattice_edges(height: int, width: int, dilations: Sequence[int]) -> tuple[torch.Tensor, torch.Tensor]:
+def lattice_edges(
+    height: int, width: int, dilations: Sequence[int], connectivity: int = 4
+) -> tuple[torch.Tensor, torch.Tensor]:
     """Edges between nodes of a height x width grid that lie exactly d steps apart in a row or a column.
 
-    There are ``2 * ((height - d) * width + height * (width - d))`` directed edges a dilation d. A single d > 1
-    splits the grid into d * d components (rows and columns that agree modulo d), which share nothing until another
-    dilation or the support nodes join them; so put 1 among the dilations unless that is wanted.
+    There are ``2 * ((height - d) * width + height * (width - d))`` directed edges a dilation d, and with 8-connectivity
+    ``4 * (height - d) * (width - d)`` more, between nodes d rows and d columns apart. A single d > 1 splits the
+    grid into d * d components (rows and columns that agree modulo d), which share nothing until another dilation or the
+    support nodes join them; so put 1 among the dilations unless that is wanted.
 
-    Edges come a dilation at a time, each as rightward, leftward, downward, upward. They depend on nothing else and are
+    Edges come a dilation at a time, each as rightward, leftward, downward, upward, then, where wanted, down to the
+    right, back, down to the left, back. They depend on nothing else and are
     cached: do not write into them.
 
     Args:
         height: Rows of nodes, numbered row by row.
         width: Nodes in a row.
         dilations: The set of distances; its order and repetitions do not matter.
+        connectivity: 4, or 8 with the diagonals.
 
     Returns:
         Source and destination, (E,) int64 each.
@@ -36,7 +41,7 @@ def lattice_edges(height: int, width: int, dilations: Sequence[int]) -> tuple[to
         >>> list(zip(src.tolist(), dst.tolist()))
         [(0, 1), (1, 2), (1, 0), (2, 1)]
     """
-    return _cached(height, width, check_dilations(height, width, dilations))
+    return _cached(height, width, check_dilations(height, width, dilations), connectivity)
 
 
 def check_dilations(height: int, width: int, dilations: Sequence[int]) -> tuple[int, ...]:
@@ -55,7 +60,9 @@ def check_dilations(height: int, width: int, dilations: Sequence[int]) -> tuple[
 
 
 @lru_cache(maxsize=16)
-def _cached(height: int, width: int, dilations: tuple[int, ...]) -> tuple[torch.Tensor, torch.Tensor]:
+def _cached(
+    height: int, width: int, dilations: tuple[int, ...], connectivity: int
+) -> tuple[torch.Tensor, torch.Tensor]:
     """Build the edges of `lattice_edges`."""
     node = torch.arange(height * width).view(height, width)
     src, dst = [torch.empty(0, dtype=torch.int64)], [torch.empty(0, dtype=torch.int64)]
@@ -64,4 +71,8 @@ def _cached(height: int, width: int, dilations: tuple[int, ...]) -> tuple[torch.
         above, below = node[:-d].reshape(-1), node[d:].reshape(-1)
         src += [left, right, above, below]
         dst += [right, left, below, above]
+        if connectivity == 8:
+            for first, second in ((node[:-d, :-d], node[d:, d:]), (node[:-d, d:], node[d:, :-d])):
+                src += [first.reshape(-1), second.reshape(-1)]
+                dst += [second.reshape(-1), first.reshape(-1)]
     return torch.cat(src), torch.cat(dst)

@@ -10,7 +10,7 @@ import torch
 
 from pixgraph.config import GraphConfig
 from pixgraph.graph.cells import Cells
-from pixgraph.graph.edges import EdgeKind, lattice_features
+from pixgraph.graph.edges import EdgeKind, lattice_features, switch_features
 from pixgraph.graph.lattice import check_dilations, lattice_edges
 from pixgraph.graph.neighbours import nearest_neighbours
 from pixgraph.graph.partners import draw_distinct, skip
@@ -47,12 +47,14 @@ class EdgeBlock:
 
 
 def lattice_block(cells: Cells, config: GraphConfig) -> EdgeBlock:
-    """The 4-connected lattice of a picture, both directions, with features."""
-    dilations = check_dilations(cells.height, cells.width, config.dilations)
-    src, dst = (x.to(cells.rgbxy.device) + cells.first for x in lattice_edges(cells.height, cells.width, dilations))
+    """The lattice of a picture, both directions, with features."""
+    dilations, connectivity = check_dilations(cells.height, cells.width, config.dilations), config.connectivity
+    edges = lattice_edges(cells.height, cells.width, dilations, connectivity)
+    src, dst = (x.to(cells.rgbxy.device) + cells.first for x in edges)
     rgb = cells.rgbxy[:, :3].reshape(cells.height, cells.width, 3)
     kind = torch.full_like(src, EdgeKind.LATTICE, dtype=torch.uint8)
-    return EdgeBlock(src, dst, kind, lattice_features(rgb, cells.steps, dilations, config.color))
+    feature = lattice_features(rgb, cells.steps, dilations, config.color, connectivity)
+    return EdgeBlock(src, dst, kind, switch_features(feature, config))
 
 
 def support_block(part: SupportPart, cells: Cells) -> EdgeBlock:
@@ -87,11 +89,14 @@ def query_block(cells: Cells, config: GraphConfig) -> EdgeBlock:
     if not wanted or cells.vectors is None:
         return EdgeBlock.of(empty, empty, EdgeKind.QUERY_QUERY_KNN, device, one_way=False)
     dilations = check_dilations(cells.height, cells.width, config.dilations)
-    found = nearest_neighbours(cells.vectors, wanted + 4 * len(dilations), metric="cosine")[0].numpy(force=True)
+    excluded = config.connectivity * len(dilations)
+    found = nearest_neighbours(cells.vectors, wanted + excluded, metric="cosine")[0].numpy(force=True)
     node = np.arange(len(cells))[:, None]
     down = np.abs(found // cells.width - node // cells.width)
     across = np.abs(found % cells.width - node % cells.width)
-    free = ~((np.minimum(down, across) == 0) & np.isin(down + across, dilations))
+    straight = np.minimum(down, across) == 0
+    lattice = straight | (down == across) if config.connectivity == 8 else straight
+    free = ~(lattice & np.isin(np.maximum(down, across), dilations))
     kept = free & (free.cumsum(axis=1) <= wanted)
     dst = np.broadcast_to(node, found.shape)[kept] + cells.first
     return EdgeBlock.of(found[kept] + cells.first, dst, EdgeKind.QUERY_QUERY_KNN, device, one_way=False)

@@ -15,7 +15,7 @@ from pixgraph.errors import DataError
 from pixgraph.graph.backend import Graph, make_graph
 from pixgraph.graph.cells import check_finite
 from pixgraph.graph.checks import check_config
-from pixgraph.graph.edges import edge_features
+from pixgraph.graph.edges import edge_features, switch_features
 from pixgraph.graph.embedding import Embedding, EmbeddingSpace, stacked_embedding
 from pixgraph.graph.sampling import SampledNodes, sample_nodes
 from pixgraph.graph.support_edges import support_pairs
@@ -118,7 +118,7 @@ def support_part(
         torch.from_numpy(x).to(device)
         for x in (a[by_destination], b[by_destination], kind[by_destination], label, image)
     )
-    feature = edge_features(rgbxy, images, src, dst, config.color)
+    feature = switch_features(edge_features(rgbxy, images, src, dst, config.color), config)
     shortfall = tuple(n.shortfall for n in nodes)
     return SupportPart(config, seed, rgbxy, images, labels, src, dst, feature, kinds, order, space, shortfall)
 
@@ -160,7 +160,7 @@ def _space(
     ends = np.cumsum(np.bincount(image, minlength=len(pictures)))
     xy = [points[:, 3:] for points in torch.tensor_split(rgbxy, torch.from_numpy(ends[:-1]))]
     if embedding is None:
-        vectors = stacked_embedding([pictures[i] for i in ranked], [xy[i] for i in ranked])
+        vectors = stacked_embedding([pictures[i] for i in ranked], [xy[i] for i in ranked], config.knn_level)
     else:
         vectors = torch.cat([embedding(pictures[i], xy[i]).detach().float() for i in ranked])
-    return EmbeddingSpace.fit(vectors, embedding)
+    return EmbeddingSpace.fit(vectors, embedding, config.knn_level)

@@ -13,7 +13,7 @@ from pixgraph.errors import DataError
 from pixgraph.graph.backend import Graph, make_graph
 from pixgraph.graph.cells import Cells, grid_size, picture_cells
 from pixgraph.graph.checks import check_memory, estimate_bytes
-from pixgraph.graph.edges import edge_features
+from pixgraph.graph.edges import edge_features, switch_features
 from pixgraph.graph.embedding import Embedding
 from pixgraph.graph.lattice import check_dilations
 from pixgraph.graph.query_edges import EdgeBlock, lattice_block, query_block, support_block
@@ -112,6 +112,7 @@ def _assemble(ndata: dict[str, torch.Tensor], blocks: Sequence[EdgeBlock], confi
         feature = b.feature
         if feature is None:
             feature = edge_features(ndata["rgbxy"], ndata["image"], b.src, b.dst, config.color)
+            feature = switch_features(feature, config)
         parts.append((b.src, b.dst, b.kind, feature))
         if b.one_way and config.both_ways:
             parts.append((b.dst, b.src, b.kind, feature))

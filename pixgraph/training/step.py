@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import cast
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -11,6 +12,7 @@ from torch import nn
 from pixgraph.config import Config, LossConfig
 from pixgraph.data.picture import FewShotTask
 from pixgraph.errors import DataError
+from pixgraph.graph.augment import drop_edges
 from pixgraph.graph.task import task_graph
 from pixgraph.losses.segmentation import binary_cross_entropy, class_targets, soft_dice
 from pixgraph.losses.term import Term, embedding_std, mean_term
@@ -38,6 +40,8 @@ def episode_loss(
         learnt, both weighted; ``embedding_std``, the spread of the node embeddings, beside that of random directions.
     """
     graph = task_graph(task, config.graph, seed)
+    if config.graph.edge_drop:
+        graph = drop_edges(graph, config.graph.edge_drop, np.random.default_rng([seed, 4]))
     output: Output = network(graph, task)
     weights = config.loss
     terms = segmentation_terms(output, task, weights)

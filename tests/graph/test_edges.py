@@ -2,8 +2,16 @@ import numpy as np
 import pytest
 import torch
 
+from pixgraph.config import GraphConfig
 from pixgraph.errors import ConfigError
-from pixgraph.graph.edges import COLORS, EdgeKind, color_difference, edge_features, lattice_features
+from pixgraph.graph.edges import (
+    COLORS,
+    EdgeKind,
+    color_difference,
+    edge_features,
+    lattice_features,
+    switch_features,
+)
 from pixgraph.graph.lattice import lattice_edges
 
 
@@ -43,16 +51,24 @@ def test_brute_force_and_symmetry(color):
 
 
 @pytest.mark.parametrize("color", COLORS)
+@pytest.mark.parametrize("connectivity", [4, 8])
 @pytest.mark.parametrize("dilations", [(1,), (1, 2, 4), (3, 6)])
-def test_lattice_shortcut_gives_the_same_numbers(color, dilations):
+def test_lattice_shortcut_gives_the_same_numbers(color, dilations, connectivity):
     height, width = 5, 7
     rgbxy = torch.rand(height * width, 5, generator=torch.Generator().manual_seed(1))
     rgbxy[:, 3] = (torch.arange(width) * 0.1).repeat(height)
     rgbxy[:, 4] = (torch.arange(height) * 0.2).repeat_interleave(width)
-    src, dst = lattice_edges(height, width, dilations)
+    src, dst = lattice_edges(height, width, dilations, connectivity)
     expected = edge_features(rgbxy, torch.zeros(len(rgbxy), dtype=torch.int64), src, dst, color)
-    got = lattice_features(rgbxy[:, :3].view(height, width, 3), (0.2, 0.1), dilations, color)
+    got = lattice_features(rgbxy[:, :3].view(height, width, 3), (0.2, 0.1), dilations, color, connectivity)
     assert torch.allclose(got, expected, atol=1e-6)
+
+
+def test_features_that_are_left_out_are_zero():
+    kept = switch_features(torch.ones(4, 3), GraphConfig(distance_feature=False))
+    assert kept.tolist() == [[1, 0, 1]] * 4
+    kept = switch_features(torch.ones(4, 3), GraphConfig(color_feature=False, image_feature=False))
+    assert kept.tolist() == [[0, 1, 0]] * 4
 
 
 def test_kinds_have_fixed_numbers_that_checkpoints_rely_on():

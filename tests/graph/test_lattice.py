@@ -8,25 +8,28 @@ from pixgraph.errors import ConfigError
 from pixgraph.graph.lattice import lattice_edges
 
 
-def brute_force(height, width, dilations):
+def brute_force(height, width, dilations, connectivity=4):
+    steps = [(0, 1), (0, -1), (1, 0), (-1, 0), (1, 1), (-1, -1), (1, -1), (-1, 1)][:connectivity]
     edges = []
     for r in range(height):
         for c in range(width):
             for d in dilations:
-                for dr, dc in ((0, d), (0, -d), (d, 0), (-d, 0)):
+                for dr, dc in ((d * y, d * x) for y, x in steps):
                     if 0 <= r + dr < height and 0 <= c + dc < width:
                         edges.append(((r + dr) * width + c + dc, r * width + c))
     return sorted(edges)
 
 
 @settings(max_examples=40, deadline=None)
-@given(st.integers(1, 7), st.integers(2, 7), st.sets(st.integers(1, 6), max_size=3))
-def test_is_the_brute_force_lattice(height, width, dilations):
+@given(st.integers(1, 7), st.integers(2, 7), st.sets(st.integers(1, 6), max_size=3), st.sampled_from([4, 8]))
+def test_is_the_brute_force_lattice(height, width, dilations, connectivity):
     dilations = [d for d in dilations if d < max(height, width)]
-    src, dst = lattice_edges(height, width, dilations)
+    src, dst = lattice_edges(height, width, dilations, connectivity)
     edges = list(zip(src.tolist(), dst.tolist(), strict=True))
-    assert sorted(edges) == brute_force(height, width, dilations)
-    assert len(edges) == sum(2 * (max(height - d, 0) * width + height * max(width - d, 0)) for d in dilations)
+    assert sorted(edges) == brute_force(height, width, dilations, connectivity)
+    straight = sum(2 * (max(height - d, 0) * width + height * max(width - d, 0)) for d in dilations)
+    slanted = sum(4 * max(height - d, 0) * max(width - d, 0) for d in dilations)
+    assert len(edges) == straight + (slanted if connectivity == 8 else 0)
 
 
 @pytest.mark.parametrize("d", [1, 2, 3])
