@@ -12,7 +12,10 @@
    softmax over (0, s z_n), z_n the score of the ridge regression in `pixgraph.models.discriminant`, which gets the
    weight m (1 - 1 / K): from a single picture it learns what sets this picture apart, not the class.
 3. Labels spread along the edges (Zhou et al. 2004, random-walk form): y <- (1 - a) y0 + a W y, where W has rows
-   that sum to one, w = exp(-c f_color - f (1 - cos)) on lattice edges, and support nodes keep their labels.
+   that sum to one, w = exp(-c f_color - f (1 - cos)) on lattice edges, and support nodes keep their labels. On the
+   other edges w = g exp(-f (1 - cos)), with one constant g for those from supports (the random ones count only where
+   no kNN edges are asked for) and one for kNN edges from other query nodes and from unlabelled pictures, whose own
+   labels spread in the same way. Edges among supports, and those towards them, carry nothing.
 """
 
 from __future__ import annotations
@@ -56,7 +59,8 @@ class Diffusion:
         steps: Steps of the diffusion.
         color: c, how much a colour difference hinders a lattice edge.
         feature: f, how much a feature difference hinders an edge.
-        support: Weight of the kNN edges from the supports beside the lattice edges.
+        support: g, weight of the edges from the supports beside the lattice edges.
+        similar: g of the kNN edges from other query nodes and from unlabelled pictures.
         mix: m in [0, 1], how much the discriminants count with many supports a class.
         steepness: s, of the discriminants' scores.
         ridge: Strength of their ridge, positive.
@@ -68,6 +72,7 @@ class Diffusion:
     color: float = 20.0
     feature: float = 5.0
     support: float = 0.05
+    similar: float = 0.1
     mix: float = 0.6
     steepness: float = 8.0
     ridge: float = 0.1
@@ -110,13 +115,17 @@ class PropagatePredictor:
         return [self._query(task, query, supports) for query in task.query]
 
     def _query(self, task: FewShotTask, query: Picture, supports: _Supports) -> torch.Tensor:
-        graph = attach_queries(supports.part, [query])
-        grid = node_grids(graph, FewShotTask(task.n_way, task.support, [query]))[0]
-        maps = standardise(query, supports.statistics)
-        coarse = [maps[i] for i in supports.coarse]
-        evidence = self._evidence(coarse, supports, grid)  # (P, N+1)
-        answer = self._diffuse(graph, grid, coarse[0], supports, evidence)
-        image = answer.T.reshape(1, -1, grid.rows, grid.columns)
+        around = task.unlabelled if self.config.unlabelled_knn else []
+        graph = attach_queries(supports.part, [query], around, support_edges=False)
+        grids = node_grids(graph, FewShotTask(task.n_way, task.support, [query], around))
+        features, evidence = [supports.sampled], []
+        for picture, grid in zip((query, *around), grids, strict=True):
+            maps = standardise(picture, supports.statistics)
+            coarse = [maps[i] for i in supports.coarse]
+            evidence.append(self._evidence(coarse, supports, grid))  # (P, N+1)
+            features.append(F.normalize(resample(coarse[0], grid.rows, grid.columns).flatten(1).T, dim=1))
+        spread = self._diffuse(graph, torch.cat(features), supports, torch.cat(evidence))
+        image = grids[0].image(spread, grids[0].first)[None]
         full = F.interpolate(image, query.rgb.shape[-2:], mode="bilinear", align_corners=False)[0]
         return full / full.sum(0)
 
@@ -140,26 +149,24 @@ class PropagatePredictor:
         return y0.lerp(F.pad(score, (1, 0)).softmax(1), supports.mix)
 
     def _diffuse(
-        self, graph: Graph, grid: NodeGrid, finest: torch.Tensor, supports: _Supports, evidence: torch.Tensor
+        self, graph: Graph, feature: torch.Tensor, supports: _Supports, evidence: torch.Tensor
     ) -> torch.Tensor:
-        """Y after the last step: (P, N+1)."""
+        """Y after the last step at all nodes but the supports, whose unit features stand first in `feature`."""
         d, part = self.diffusion, supports.part
         if not d.alpha or not d.steps:
             return evidence
-        feature = torch.cat(
-            [supports.sampled, F.normalize(resample(finest, grid.rows, grid.columns).flatten(1).T, dim=1)]
-        )
+        first = len(feature) - len(evidence)
         src, dst = graph.edges()
-        kind = graph.edata["kind"]
-        lattice = kind == EdgeKind.LATTICE
-        used = (lattice | (kind == EdgeKind.QUERY_SUPPORT_KNN)) & (dst >= grid.first)
-        src, dst, lattice = src[used], dst[used], lattice[used]
+        kind = graph.edata["kind"].long()
+        scale = self._scales().to(feature.device)[kind]
+        used = (scale > 0) & (dst >= first)
+        src, dst, kind, scale = src[used], dst[used], kind[used], scale[used]
         weight = torch.exp(-d.feature * (1 - edge_cosines(feature, src, dst)))
         color = torch.exp(-d.color * graph.edata["feature"][used, 0])
-        weight = weight * torch.where(lattice, color, torch.full_like(color, d.support))
+        weight = weight * torch.where(kind == EdgeKind.LATTICE, color, scale)
         fixed = F.one_hot(part.label.clamp_max(evidence.shape[1] - 1), evidence.shape[1]).float()
         fixed = fixed * (part.label < evidence.shape[1])[:, None]
-        node = dst - grid.first
+        node = dst - first
         degree = weight.new_zeros(len(evidence), 1).index_add_(0, node, weight[:, None])
         share = weight[:, None] / degree.clamp_min(1e-12)[node]  # (E', 1), summing to one over a node's edges
         y = evidence
@@ -167,6 +174,15 @@ class PropagatePredictor:
             spread = torch.zeros_like(y).index_add_(0, node, share * torch.cat([fixed, y])[src])
             y = torch.where(degree > 0, (1 - d.alpha) * evidence + d.alpha * spread, evidence)
         return y
+
+    def _scales(self) -> torch.Tensor:
+        """Weight g of each kind of edge, 0 for those that carry nothing: (kinds,)."""
+        scale = torch.zeros(len(EdgeKind))
+        drawn = EdgeKind.QUERY_SUPPORT_KNN if self.config.query_support_knn else EdgeKind.QUERY_SUPPORT_RANDOM
+        scale[EdgeKind.LATTICE] = 1
+        scale[drawn] = self.diffusion.support
+        scale[[EdgeKind.QUERY_QUERY_KNN, EdgeKind.UNLABELLED]] = self.diffusion.similar
+        return scale
 
     def _supports(self, task: FewShotTask) -> _Supports:
         """What the supports give, kept while the same pictures with the same labels come again."""
