@@ -4,6 +4,7 @@
 
 Several processes share the work in one of two ways, with the same counts to the bit: ``torchrun --nproc_per_node 2
 benchmarks/accuracy.py ...``, or ``--only_seeds 0 1 --name part1`` and so on, then ``--merge part1.json part2.json``.
+A further run is added to a finished table by ``--only_runs --name part3``, then ``--merge accuracy.json part3.json``.
 """
 
 from __future__ import annotations
@@ -60,7 +61,8 @@ def parser() -> argparse.ArgumentParser:
     add("--episodes", type=int, help="episodes a seed (default: the protocol's)")
     add("--seeds", type=int, help="number of seeds (default: the protocol's)")
     add("--only_seeds", type=int, nargs="+", metavar="SEED", help="just these seeds, for a part that is merged later")
-    add("--merge", nargs="+", metavar="JSON", help="put the parts that --only_seeds gave together; evaluates nothing")
+    add("--only_runs", action="store_true", help="score the runs alone, to be merged with what was measured before")
+    add("--merge", nargs="+", metavar="JSON", help="put parts by seeds or by methods together; evaluates nothing")
     add_data_arguments(made)
     return made
 
@@ -88,6 +90,7 @@ def evaluate_all(args: argparse.Namespace) -> list[dict[str, Any]]:
             k_shot,
             seeds=seeds,
             episodes=args.episodes,
+            baselines=not args.only_runs,
         )
         found.append(setting(evaluation))
     return found
@@ -111,7 +114,7 @@ def methods(args: argparse.Namespace, fingerprint: str) -> dict[str, Predictor]:
         found[f"graph ({Path(run).name})"] = GraphPredictor(trained.network, trained.config.graph, trained.config.seed)
     if len(found) < len(args.runs):
         raise ConfigError(f"--runs: two of {', '.join(args.runs)} have the same folder name; rename one")
-    return {**found, "propagate": training_free("propagate", GraphConfig())}
+    return found if args.only_runs else {**found, "propagate": training_free("propagate", GraphConfig())}
 
 
 def setting(evaluation: Evaluation) -> dict[str, Any]:
@@ -125,29 +128,30 @@ def setting(evaluation: Evaluation) -> dict[str, Any]:
 
 
 def merge(parts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Put results of disjoint seeds together.
+    """Put results of disjoint seeds, and then those of disjoint methods, together.
 
     Raises:
-        DataError: They are not parts of one evaluation, or share a seed.
+        DataError: They are not parts of one evaluation, or share a seed, or name two methods alike.
     """
-    grouped: dict[tuple[int, int], list[dict[str, Any]]] = {}
+    grouped: dict[tuple[int, int], dict[tuple[str, ...], list[dict[str, Any]]]] = {}
     for part in parts:
         for one in part["settings"]:
-            grouped.setdefault((one["n_way"], one["k_shot"]), []).append(one)
+            same_methods = grouped.setdefault((one["n_way"], one["k_shot"]), {})
+            same_methods.setdefault(tuple(one["methods"]), []).append(one)
     return {
-        "parts": [{key: part[key] for key in ("date", "command", "machine")} for part in parts],
-        "settings": [_merged(group) for _, group in sorted(grouped.items())],
+        "parts": [made for part in parts for made in part.get("parts", [_made(part)])],
+        "settings": [_joined([_merged(g) for g in same.values()]) for _, same in sorted(grouped.items())],
     }
 
 
+def _made(part: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: part[key] for key in ("date", "command", "machine")}
+
+
 def _merged(group: list[dict[str, Any]]) -> dict[str, Any]:
+    """Seeds of the same methods."""
     first = group[0]
-    for other in group[1:]:
-        wrong = [key for key in SAME if other[key] != first[key]]
-        if wrong or list(other["methods"]) != list(first["methods"]):
-            raise DataError(
-                f"--merge: the parts differ in {', '.join(wrong) or 'methods'}; merge parts of one evaluation"
-            )
+    _check_alike(first, group[1:], SAME)
     seeds = [seed for one in group for seed in one["seeds"]]
     if len(set(seeds)) < len(seeds):
         raise DataError(f"--merge: got the seeds {seeds}, expected each once; leave the part out that repeats one")
@@ -165,6 +169,22 @@ def _merged(group: list[dict[str, Any]]) -> dict[str, Any]:
         "episodes_per_second": None,  # the parts ran beside each other
         "peak_memory_mb": max(one["peak_memory_mb"] for one in group),
     }
+
+
+def _joined(settings: list[dict[str, Any]]) -> dict[str, Any]:
+    """Methods of the same episodes; those that were trained come first."""
+    _check_alike(settings[0], settings[1:], (*SAME, "seeds", "episode_hash"))
+    names = [name for one in settings for name in one["methods"]]
+    if len(set(names)) < len(names):
+        raise DataError(f"--merge: got the methods {', '.join(names)}, expected each once; rename the run's folder")
+    methods = {name: method for one in settings for name, method in one["methods"].items()}
+    return {**settings[0], "methods": dict(sorted(methods.items(), key=lambda item: not item[0].startswith("graph")))}
+
+
+def _check_alike(first: Mapping[str, Any], others: Sequence[Mapping[str, Any]], keys: Sequence[str]) -> None:
+    wrong = sorted({key for other in others for key in keys if other[key] != first[key]})
+    if wrong:
+        raise DataError(f"--merge: the parts differ in {', '.join(wrong)}; merge parts of one evaluation")
 
 
 def _full(first: Mapping[str, Any], seeds: Sequence[int]) -> bool:

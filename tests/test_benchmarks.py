@@ -119,6 +119,20 @@ def test_parts_of_an_evaluation_merge_to_the_whole(tmp_path):
         accuracy.main(["--merge", str(tmp_path / "a.json"), str(tmp_path / "c.json"), "--out", str(tmp_path)])
 
 
+def test_methods_of_the_same_episodes_merge_into_one_table(tmp_path):
+    accuracy = script("accuracy")
+    scores = {"per_seed": [{"seed": 0}], "miou": 0.5, "miou_sd": None}
+    shared = {"n_way": 1, "k_shot": 1, "seeds": [0], "episode_hash": {"0": "abc"}}
+    one = {**dict.fromkeys(accuracy.SAME), **shared, "methods": {"knn": scores}}
+    run = {**one, "methods": {"graph (b)": scores}}
+    joined = accuracy._joined([one, run])
+    assert list(joined["methods"]) == ["graph (b)", "knn"]
+    with pytest.raises(DataError, match="got the methods knn, knn, expected each once"):
+        accuracy._joined([one, one])
+    with pytest.raises(DataError, match="the parts differ in episode_hash"):
+        accuracy._joined([one, {**run, "episode_hash": {"0": "abd"}}])
+
+
 def ablation_arguments(folder, *more):
     settings = [f"{key}={value}" for key, value in {**TINY, "train.augment": 0}.items()]
     work = ["--cache", str(folder / "c"), "--out", str(folder), "--work", str(folder / "runs")]
