@@ -7,6 +7,8 @@ import numpy as np
 from pixgraph.data.base import IGNORE
 from pixgraph.data.images import palette
 
+_BAND = 256  # rows at a time: the floats of a large picture would take many times its own memory
+
 
 def overlay(rgb: np.ndarray, mask: np.ndarray, strength: float = 0.5) -> np.ndarray:
     """A photograph with its classes tinted in VOC colours and outlined; background stays as it is.
@@ -19,6 +21,16 @@ def overlay(rgb: np.ndarray, mask: np.ndarray, strength: float = 0.5) -> np.ndar
     Returns:
         (H, W, 3) uint8.
     """
+    tinted = np.empty_like(rgb)
+    for top in range(0, len(rgb), _BAND):
+        stop = min(top + _BAND, len(rgb))
+        first, last = max(0, top - 1), min(stop + 1, len(rgb))  # an outline depends on the rows next to it
+        band = _tint(rgb[first:last], mask[first:last], strength)
+        tinted[top:stop] = band[top - first : stop - first]
+    return tinted
+
+
+def _tint(rgb: np.ndarray, mask: np.ndarray, strength: float) -> np.ndarray:
     colours = palette().astype(np.float32)[mask]  # (H, W, 3)
     colours[mask == IGNORE] = 255
     share = np.where(mask > 0, strength, 0.0).astype(np.float32)

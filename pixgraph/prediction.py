@@ -19,9 +19,13 @@ from pixgraph.data.layout import PICTURE_SUFFIXES, natural
 from pixgraph.errors import ConfigError, DataError
 from pixgraph.overlay import overlay
 from pixgraph.segmenter import FewShotSegmenter
+from pixgraph.strip_writer import StripWriter
 from pixgraph.training.atomic import write_atomic, write_json
 from pixgraph.training.distributed import World
 from pixgraph.version import __version__
+
+ENDINGS = {"masks": ".png", "probabilities": ".npy", "overlays": ".jpg"}
+"""Folder of each kind of answer to the ending of its files."""
 
 
 @dataclass
@@ -58,7 +62,8 @@ def predict_folder(
 
     Writes ``masks/NAME.png`` (palette PNG of class ids, at the picture's own size), on request
     ``probabilities/NAME.npy`` (float16, (N+1, H, W), background first) and ``overlays/NAME.jpg``, and, in the end,
-    ``predictions.json``.
+    ``predictions.json``. With tiles, memory holds the picture, its mask and one row of tiles; probabilities go to the
+    disk row by row of tiles.
 
     Args:
         segmenter: Fitted.
@@ -67,7 +72,7 @@ def predict_folder(
         probabilities: Write the class probabilities.
         overlays: Write pictures with the masks laid over them.
         world: The processes that share the work; one without torchrun.
-        progress: Show a bar.
+        progress: Show a bar of the pictures, and one of the tiles of a large picture.
 
     Returns:
         One result a picture, in natural order of the names.
@@ -84,12 +89,13 @@ def predict_folder(
     names = output_names([file.relative_to(root) for file in files])
     jobs = list(zip(files, names, strict=True))
     done: list[PictureResult] = []
-    folders = {"masks": True, "probabilities": probabilities, "overlays": overlays}
-    wanted = [out / name for name, write in folders.items() if write]
-    bar = tqdm(world.share(jobs), desc="segment", unit="picture", disable=None if progress and world.is_main else True)
+    chosen = {"masks": True, "probabilities": probabilities, "overlays": overlays}
+    wanted = {kind: ending for kind, ending in ENDINGS.items() if chosen[kind]}
+    shown = progress and world.is_main
+    bar = tqdm(world.share(jobs), desc="segment", unit="picture", disable=None if shown else True)
     try:
         for file, name in bar:
-            done.append(_one(segmenter, file, root, name, wanted))
+            done.append(_one(segmenter, file, root, out, name, wanted, shown))
     except (OSError, DataError):
         # The disk is full, say: leave a list of what is there, when even that has a place.
         with contextlib.suppress(OSError):
@@ -112,7 +118,7 @@ def query_files(query: Path, out: Path) -> tuple[Path, list[Path]]:
         return query.parent, [query]
     if not query.is_dir():
         raise DataError(f"{query}: no such file or folder; expected a picture or a folder of pictures to segment")
-    if query.resolve() in {(out / name).resolve() for name in ("masks", "probabilities", "overlays")}:
+    if query.resolve() in {(out / name).resolve() for name in ENDINGS}:
         raise ConfigError(f"--out {out}: its masks would replace the pictures of {query}; choose another folder")
     found: list[Path] = []
     for folder, below, names in os.walk(query):  # does not follow links, which may form a circle
@@ -139,7 +145,9 @@ def output_names(files: Sequence[Path]) -> list[str]:
     ]
 
 
-def _one(segmenter: FewShotSegmenter, file: Path, root: Path, name: str, folders: list[Path]) -> PictureResult:
+def _one(
+    segmenter: FewShotSegmenter, file: Path, root: Path, out: Path, name: str, wanted: dict[str, str], progress: bool
+) -> PictureResult:
     """Segment one picture and write what is wanted; only a picture that cannot be read is forgiven."""
     start = time.perf_counter()
     result = PictureResult(file.relative_to(root).as_posix())
@@ -148,23 +156,32 @@ def _one(segmenter: FewShotSegmenter, file: Path, root: Path, name: str, folders
     except DataError as error:
         result.error = str(error)
         return result
-    probabilities = segmenter.predict_proba([rgb])[0]
-    mask = segmenter.mask_of(probabilities)
-    for folder in folders:
-        target = folder / name
+    targets = {kind: out / kind / (name + ending) for kind, ending in wanted.items()}
+    for target in targets.values():
         target.parent.mkdir(parents=True, exist_ok=True)
-        if folder.name == "masks":
-            write_palette_mask(target.with_name(target.name + ".png"), mask)
-        elif folder.name == "probabilities":
-            write_atomic(target.with_name(target.name + ".npy"), _npy(probabilities))
-        else:
-            write_atomic(target.with_name(target.name + ".jpg"), _jpeg(overlay(rgb, mask)))
+    mask = _segment(segmenter, rgb, targets.get("probabilities"), progress)
+    write_palette_mask(targets["masks"], mask)
+    if "overlays" in targets:
+        write_atomic(targets["overlays"], _jpeg(overlay(rgb, mask)))
     classes = {0: "background", **segmenter.class_names_}
     result.mask = f"masks/{name}.png"
     result.size = (mask.shape[0], mask.shape[1])
     result.classes = {title: int((mask == c).sum()) for c, title in classes.items()}
     result.seconds = round(time.perf_counter() - start, 4)
     return result
+
+
+def _segment(segmenter: FewShotSegmenter, rgb: np.ndarray, target: Path | None, progress: bool) -> np.ndarray:
+    """The mask of a picture (H, W) uint8; its probabilities go to `target`, where there is one."""
+    mask = np.empty(rgb.shape[:2], np.uint8)
+    shape = (len(segmenter.classes_) + 1, *mask.shape)
+    with contextlib.ExitStack() as open_file:
+        values = None if target is None else open_file.enter_context(StripWriter(target, shape))
+        for top, strip in segmenter.predict_strips(rgb, progress):
+            mask[top : top + strip.shape[1]] = segmenter.mask_of(strip)
+            if values is not None:
+                values.write(top, strip)
+    return mask
 
 
 def _write_list(segmenter: FewShotSegmenter, out: Path, done: list[PictureResult]) -> None:
@@ -178,12 +195,6 @@ def _write_list(segmenter: FewShotSegmenter, out: Path, done: list[PictureResult
         "pictures": [{k: v for k, v in p.items() if k != "error" or v} for p in pictures],
     }
     write_json(out / "predictions.json", content)
-
-
-def _npy(values: np.ndarray) -> bytes:
-    buffer = io.BytesIO()
-    np.save(buffer, values.astype(np.float16))
-    return buffer.getvalue()
 
 
 def _jpeg(rgb: np.ndarray) -> bytes:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,13 +11,14 @@ import numpy as np
 from pixgraph.config import BackboneConfig, Config, GraphConfig
 from pixgraph.config_check import check
 from pixgraph.data.base import IGNORE
-from pixgraph.data.images import load_image, load_mask, resize_mask
+from pixgraph.data.images import load_image
 from pixgraph.errors import DataError, NotFittedError
+from pixgraph.inputs import as_list, at_size, labelled_pair, shrink_mask
 from pixgraph.methods import Method, open_method
+from pixgraph.tile_supports import legal_tile_supports, middle_window, support_windows
+from pixgraph.tiling import blended_strips, cut_tile, tiling_of
 
 if TYPE_CHECKING:
-    import torch
-
     from pixgraph.data.picture import Picture
 
 
@@ -37,6 +38,12 @@ class FewShotSegmenter:
         checkpoint: Run folder or checkpoint file, for ``"graph"``; simpler: `FewShotSegmenter.load`.
         device: "auto", "cpu", "cuda", "cuda:1" or "mps".
         seed: Seed of the node sampling.
+        tile: Predict pictures larger than this many pixels a side in overlapping tiles of that side, each squashed to
+            `size` in place of the whole picture, so that small objects stay visible; none: always whole.
+        overlap: Pixels that neighbouring tiles share, at least; none: an eighth of the tile.
+        tile_supports: What tiles are compared with: "scaled", windows of the labelled pictures as large as a tile, see
+            `pixgraph.tile_supports`; or "whole", the labelled pictures as they are, for supports that show the objects
+            at another scale than the large pictures.
 
     Attributes:
         classes_: Class ids found in the masks, ascending; way n of the task is ``classes_[n - 1]``.
@@ -63,6 +70,9 @@ class FewShotSegmenter:
         checkpoint: str | Path | None = None,
         device: str = "auto",
         seed: int = 0,
+        tile: int | None = None,
+        overlap: int | None = None,
+        tile_supports: str = "scaled",
     ) -> None:
         from pixgraph.training.device import resolve_device
 
@@ -70,21 +80,26 @@ class FewShotSegmenter:
             backbone = BackboneConfig(backbone, weights, size)
         config = check(Config(backbone=backbone, graph=graph or GraphConfig(), device=device, seed=seed))
         self.method = method
+        self.tiling = tiling_of(tile, overlap)
+        self.tile_supports = legal_tile_supports(tile_supports)
         self.device = resolve_device(device)
         self.classes_: list[int] = []
         self.class_names_: dict[int, str] = {}
         self._method: Method = open_method(method, backbone, config.graph, checkpoint, self.device, seed)
         self._support: list[Picture] = []
+        self._tile_support: list[Picture] = []
         self._unlabelled: list[Picture] = []
+        self._tile_unlabelled: list[Picture] = []
 
     @classmethod
-    def load(cls, run: str | Path, device: str = "auto", weights: str | None = None) -> FewShotSegmenter:
+    def load(cls, run: str | Path, device: str = "auto", weights: str | None = None, **tiles: Any) -> FewShotSegmenter:
         """A segmenter with the network of a finished training.
 
         Args:
             run: Run folder, or checkpoint file.
             device: Where to compute.
             weights: File with the backbone's weights, where it is not where it was during the training.
+            tiles: `tile`, `overlap` and `tile_supports` of the constructor.
 
         Raises:
             CheckpointError: The run holds no checkpoint that loads here.
@@ -94,7 +109,9 @@ class FewShotSegmenter:
         config = load_network(run).config
         if weights is not None:
             config.backbone.weights = weights
-        return cls("graph", config.backbone, graph=config.graph, checkpoint=run, device=device, seed=config.seed)
+        return cls(
+            "graph", config.backbone, graph=config.graph, checkpoint=run, device=device, seed=config.seed, **tiles
+        )
 
     def __repr__(self) -> str:
         state = f"classes={self.classes_}, supports={len(self._support)}" if self._support else "not fitted"
@@ -121,7 +138,7 @@ class FewShotSegmenter:
         pictures, labels = as_list(images), as_list(masks, mask=True)
         if not pictures or len(pictures) != len(labels):
             raise DataError(f"fit: got {len(pictures)} pictures and {len(labels)} masks, expected one mask a picture")
-        pairs = [_pair(i, image, mask) for i, (image, mask) in enumerate(zip(pictures, labels, strict=True))]
+        pairs = [labelled_pair(i, image, mask) for i, (image, mask) in enumerate(zip(pictures, labels, strict=True))]
         found = sorted({int(v) for _, mask in pairs for v in np.unique(mask)} - {0, IGNORE})
         if not found:
             hint = (
@@ -130,8 +147,14 @@ class FewShotSegmenter:
                 else "expected class ids in 1..254 somewhere"
             )
             raise DataError(f"fit: none of the {len(pairs)} masks shows a class; {hint}")
-        self._support = [self._labelled(rgb, mask, found) for rgb, mask in pairs]
-        self._unlabelled = [self._method.store.from_image(load_image(image)) for image in as_list(unlabelled)]
+        others = [load_image(image) for image in as_list(unlabelled)]
+        self._support = self._tile_support = self._labelled(pairs, found)
+        self._unlabelled = self._tile_unlabelled = [self._method.store.from_image(rgb) for rgb in others]
+        if self.tiling is not None and self.tile_supports == "scaled":
+            tile = self.tiling.tile
+            windows = [w for pair in pairs for w in support_windows(*pair, tile)]
+            self._tile_support = self._labelled(windows, found)
+            self._tile_unlabelled = [self._method.store.from_image(middle_window(rgb, tile)) for rgb in others]
         self.classes_ = found
         self.class_names_ = {c: (class_names or {}).get(c, f"class {c}") for c in found}
         return self
@@ -149,7 +172,12 @@ class FewShotSegmenter:
             NotFittedError: Before `fit`.
             DataError: A picture is broken.
         """
-        return [self.mask_of(probabilities) for probabilities in self.predict_proba(images)]
+        masks = []
+        for rgb in map(load_image, as_list(images)):
+            masks.append(np.empty(rgb.shape[:2], np.uint8))
+            for top, strip in self.predict_strips(rgb):
+                masks[-1][top : top + strip.shape[1]] = self.mask_of(strip)
+        return masks
 
     def predict_proba(self, images: Any) -> list[np.ndarray]:
         """Class probabilities of pictures.
@@ -165,7 +193,46 @@ class FewShotSegmenter:
             NotFittedError: Before `fit`.
             DataError: A picture is broken.
         """
-        return [self._segment(load_image(image)) for image in as_list(images)]
+        found = []
+        for rgb in map(load_image, as_list(images)):
+            strips = self.predict_strips(rgb)
+            found.append(np.concatenate([strip.copy() for _, strip in strips], 1))
+        return found
+
+    def predict_strips(self, image: Any, progress: bool = False) -> Iterator[tuple[int, np.ndarray]]:
+        """Class probabilities of one picture from the top down: with tiles, in memory of one row of tiles.
+
+        Args:
+            image: One picture, as in `fit`.
+            progress: Show a bar that counts the tiles.
+
+        Yields:
+            First row of a strip, and its probabilities (N+1, h, W) float32 as in `predict_proba`. The array is written
+            to again for the next strip: copy what you keep.
+
+        Raises:
+            NotFittedError: Before `fit`.
+            DataError: The picture is broken.
+        """
+        from tqdm import tqdm
+
+        if not self._support:
+            raise NotFittedError("this segmenter has seen no labelled picture yet; call fit(images, masks) first")
+        rgb = load_image(image)
+        if self.tiling is None or self.tiling.covers(rgb.shape[:2]):
+            yield 0, self._segment(rgb, self._support, self._unlabelled)
+            return
+        tile = self.tiling.tile
+        rows, columns = self.tiling.axis(rgb.shape[0]), self.tiling.axis(rgb.shape[1])
+
+        def score(down: slice, across: slice) -> np.ndarray:
+            part = cut_tile(rgb, down, across, tile)
+            answer = self._segment(part, self._tile_support, self._tile_unlabelled, keep=False)
+            return answer[:, : rows.extent, : columns.extent]
+
+        count = len(rows.starts) * len(columns.starts)
+        with tqdm(total=count, desc="tiles", unit="tile", leave=False, disable=None if progress else True) as bar:
+            yield from blended_strips(rows, columns, len(self.classes_) + 1, score, bar.update)
 
     def mask_of(self, probabilities: np.ndarray) -> np.ndarray:
         """The most probable class id at each pixel, uint8 (H, W), from one result of `predict_proba`."""
@@ -181,85 +248,36 @@ class FewShotSegmenter:
             "size": self._method.store.size,
             "supports": len(self._support),
         }
+        if self.tiling is not None:
+            found |= {"tile": self.tiling.tile, "overlap": self.tiling.overlap, "tile_supports": self.tile_supports}
         if self._method.trained is not None:
             found["checkpoint"] = str(self._method.trained.path)
         return found
 
-    def _segment(self, rgb: np.ndarray) -> np.ndarray:
+    def _segment(
+        self, rgb: np.ndarray, support: list[Picture], unlabelled: list[Picture], keep: bool = True
+    ) -> np.ndarray:
+        """Class probabilities (N+1, H, W) of a picture or tile, which is squashed to the working size."""
         import torch
 
         from pixgraph.data.picture import FewShotTask
 
-        if not self._support:
-            raise NotFittedError("this segmenter has seen no labelled picture yet; call fit(images, masks) first")
-        query = self._method.store.from_image(rgb)
-        task = FewShotTask(len(self.classes_), self._support, [query], self._unlabelled)
+        query = self._method.store.from_image(rgb, keep)
+        task = FewShotTask(len(self.classes_), support, [query], unlabelled)
         with torch.inference_mode():
             return at_size(self._method.predictor.predict(task)[0], rgb.shape[:2]).cpu().numpy()
 
-    def _labelled(self, rgb: np.ndarray, mask: np.ndarray, classes: list[int]) -> Picture:
-        """A support picture with ways 1..N in place of class ids, at the working size."""
+    def _labelled(self, pairs: list[tuple[np.ndarray, np.ndarray]], classes: list[int]) -> list[Picture]:
+        """Support pictures with ways 1..N in place of class ids, at the working size."""
         import torch
 
         ways = np.zeros(256, np.uint8)
         ways[classes] = np.arange(1, len(classes) + 1)
         ways[IGNORE] = IGNORE
-        picture = self._method.store.from_image(rgb)
-        small = shrink_mask(ways[mask], picture.rgb.shape[-2:])
-        picture.label = torch.from_numpy(small.astype(np.int64)).to(self.device)
-        return picture
-
-
-def at_size(probabilities: torch.Tensor, size: tuple[int, ...]) -> torch.Tensor:
-    """Class probabilities (M, h, w) resized bilinearly to (M, H, W)."""
-    import torch.nn.functional as F
-
-    if tuple(probabilities.shape[-2:]) == tuple(size):
-        return probabilities
-    return F.interpolate(probabilities[None], tuple(size), mode="bilinear", align_corners=False)[0]
-
-
-def shrink_mask(ways: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
-    """`ways` resized by nearest neighbour; a mark that would vanish keeps the one pixel where its centre lies."""
-    small = resize_mask(ways, (size[0], size[1])).copy()
-    for way in np.unique(ways):
-        if way not in (0, IGNORE) and not (small == way).any():
-            rows, columns = np.nonzero(ways == way)
-            middle = len(rows) // 2
-            row, column = rows[middle] * size[0] // ways.shape[0], columns[middle] * size[1] // ways.shape[1]
-            small[row, column] = way
-    return small
-
-
-def as_list(source: Any, mask: bool = False) -> list[Any]:
-    """One picture or mask, or several, as a list of them.
-
-    Args:
-        source: A path, PIL image, array or tensor, a batch (one dimension more), or an iterable of those.
-        mask: Whether masks are meant, for which (B, H, W) is a batch.
-    """
-    from PIL import Image
-
-    if isinstance(source, (str, Path, Image.Image)):
-        return [source]
-    ndim = getattr(source, "ndim", None)
-    if ndim is not None:
-        one = 2 if mask and 1 not in (source.shape[0], source.shape[-1]) else 3
-        return list(source) if ndim > one else [source]
-    if not isinstance(source, Iterable):
-        raise DataError(
-            f"got {type(source).__name__}, expected a path, a PIL image, an array, a tensor, or a list of them"
-        )
-    return list(source)
-
-
-def _pair(position: int, image: Any, mask: Any) -> tuple[np.ndarray, np.ndarray]:
-    """A decoded picture and its decoded mask, of one size."""
-    rgb, numbers = load_image(image), load_mask(mask)
-    if rgb.shape[:2] != numbers.shape:
-        name = mask if isinstance(mask, (str, Path)) else f"mask {position}"
-        raise DataError(
-            f"{name}: got {numbers.shape[0]} x {numbers.shape[1]} pixels, expected its picture's "
-            f"{rgb.shape[0]} x {rgb.shape[1]}; save the mask at the size of the upright picture"
-        )
-    return rgb, numbers
+        found = []
+        for rgb, mask in pairs:
+            picture = self._method.store.from_image(rgb)
+            small = shrink_mask(ways[mask], picture.rgb.shape[-2:])
+            picture.label = torch.from_numpy(small.astype(np.int64)).to(self.device)
+            found.append(picture)
+        return found

@@ -9,8 +9,8 @@ from PIL import Image
 from pixgraph import FewShotSegmenter
 from pixgraph.config import BackboneConfig, GraphConfig
 from pixgraph.errors import CheckpointError, ConfigError, DataError, DependencyError, NotFittedError
+from pixgraph.inputs import as_list, at_size, shrink_mask
 from pixgraph.methods import METHODS, open_method
-from pixgraph.segmenter import as_list, at_size, shrink_mask
 
 TRAINING_FREE = [name for name in METHODS if name != "graph"]
 

@@ -77,17 +77,18 @@ class FeatureStore:
             stored = self._compute([(key, dataset.read_image(index))])[0]
         return self._picture(key, stored)
 
-    def from_image(self, rgb: np.ndarray) -> Picture:
+    def from_image(self, rgb: np.ndarray, keep: bool = True) -> Picture:
         """A picture that is in no data set.
 
         Args:
             rgb: (H, W, 3) uint8.
+            keep: Whether its features go to the cache; of the tiles of a large picture, each seen once, they need not.
         """
         rgb = np.ascontiguousarray(rgb)
         key = hashlib.sha256(repr(rgb.shape).encode() + rgb.tobytes()).hexdigest()
         stored = self._find(key)
         if stored is None:
-            stored = self._compute([(key, rgb)])[0]
+            stored = self._compute([(key, rgb)], keep)[0]
         return self._picture(key, stored)
 
     def warm(self, dataset: FewShotDataset, indices: Iterable[int] | None = None, progress: bool = False) -> int:
@@ -149,7 +150,7 @@ class FeatureStore:
         self._memory.put(key, stored, stored.bytes)
         return stored
 
-    def _compute(self, pictures: list[tuple[str, np.ndarray]]) -> list[StoredPicture]:
+    def _compute(self, pictures: list[tuple[str, np.ndarray]], keep: bool = True) -> list[StoredPicture]:
         small = [torch.tensor(resize_image(rgb, self.size)).permute(2, 0, 1).contiguous() for _, rgb in pictures]
         maps = self.backbone(torch.stack(small).to(self.device).float() / 255)  # L x (B, C_l, H_l, W_l)
         if not all(bool(torch.isfinite(m).all()) for m in maps):
@@ -162,8 +163,10 @@ class FeatureStore:
         result = []
         for i, (key, rgb) in enumerate(pictures):
             stored = StoredPicture(small[i], tuple(h[i].clone() for h in halves), (rgb.shape[0], rgb.shape[1]))
-            self._write(key, stored)
-            result.append(self._remember(key, stored))
+            if keep:
+                self._write(key, stored)
+                stored = self._remember(key, stored)
+            result.append(stored.to(self.device))
         return result
 
     def _write(self, key: str, stored: StoredPicture) -> None:

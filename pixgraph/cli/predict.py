@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from pixgraph.cli.options import command_settings, option_value, parse, run_settings
 from pixgraph.config import BackboneConfig, GraphConfig
@@ -33,6 +33,11 @@ class PredictOptions:
         graph: Construction of the graph; that of the run when there is a checkpoint.
         device: "auto", "cpu", "cuda", "cuda:1" or "mps".
         seed: Seed of the node sampling.
+        tile: Predict pictures larger than this many pixels a side in overlapping tiles of that side, each squashed to
+            backbone.size in place of the whole picture; none: always whole.
+        overlap: Pixels that neighbouring tiles share, at least; none: an eighth of the tile.
+        tile_supports: What tiles are compared with: scaled, windows of the labelled pictures as large as a tile, or
+            whole, the labelled pictures as they are, for those that show the objects at another scale.
     """
 
     support: str = ""
@@ -46,6 +51,9 @@ class PredictOptions:
     graph: GraphConfig = field(default_factory=GraphConfig)
     device: str = "auto"
     seed: int = 0
+    tile: int | None = None
+    overlap: int | None = None
+    tile_supports: Literal["scaled", "whole"] = "scaled"
 
 
 def run(argv: Sequence[str]) -> int:
@@ -113,6 +121,9 @@ def fitted(options: PredictOptions) -> FewShotSegmenter:
         checkpoint=options.checkpoint,
         device=options.device,
         seed=options.seed,
+        tile=options.tile,
+        overlap=options.overlap,
+        tile_supports=options.tile_supports,
     )
     images, masks = map(support.read_image, labelled), map(support.read_mask, labelled)
     return segmenter.fit(images, masks, support.class_names)

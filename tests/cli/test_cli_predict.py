@@ -190,7 +190,44 @@ def test_files_that_cannot_grow_leave_nothing_half_written(fails, support, query
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert "File too large" in line
     left = {p.name for p in out.rglob("*") if p.is_file()}
-    assert left == {"a.png", "predictions.json"}
+    assert left == {"predictions.json"}
+
+
+def test_large_pictures_in_tiles(support, tmp_path, capsys):
+    rgb = np.random.default_rng(0).integers(0, 90, (90, 131, 3), dtype=np.uint8)
+    rgb[30:54, 70:94] = 220, 40, 40
+    truth = rgb[:, :, 0] == 220
+    Image.fromarray(rgb).save(tmp_path / "large.png")
+    out = tmp_path / "out"
+    tiles = ["--tile", "64", "--overlap", "16", "--probabilities", "--overlay"]
+    assert predict(support, tmp_path / "large.png", out, *tiles) == 0
+    mask = np.asarray(Image.open(out / "masks" / "large.png"))
+    values = np.load(out / "probabilities" / "large.npy").astype(np.float32)
+    assert values.shape == (2, 90, 131)
+    np.testing.assert_allclose(values.sum(0), 1, atol=2e-3)
+    assert (values.argmax(0) == mask).mean() > 0.99  # half precision may tie
+    assert (mask & truth).sum() / (mask | truth).sum() > 0.4
+    found = json.loads((out / "predictions.json").read_text())
+    assert (found["tile"], found["overlap"], found["tile_supports"]) == (64, 16, "scaled")
+    assert found["pictures"][0]["classes"]["apple"] == int((mask == 1).sum())
+
+
+def test_a_tile_larger_than_the_pictures_changes_nothing(support, query, tmp_path):
+    for name, more in (("one", []), ("two", ["--tile", "70"])):
+        predict(support, query, tmp_path / name, *more, "--probabilities")
+    for name in ("masks/b c.png", "probabilities/b c.npy"):
+        assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
+
+
+def test_wrong_tiles(fails, support, query, tmp_path):
+    args = ["predict", "--support", support, "--query", query, "--out", tmp_path / "out", *FAST]
+    assert "overlap: got 64 with tile 64, expected 0 to 63" in fails(*args, "--tile", "64", "--overlap", "64")
+    assert "overlap: got 8 without a tile, expected both" in fails(*args, "--overlap", "8")
+    assert "tile: got 8, expected 32 pixels or more" in fails(*args, "--tile", "8")
+    assert "tile: got 'big', expected a whole number or null" in fails(*args, "--tile", "big")
+    words = fails(*args, "--tile", "64", "--tile_supports", "half")
+    assert "tile_supports: got 'half', expected one of scaled, whole" in words
+    assert not (tmp_path / "out").exists()
 
 
 def test_output_names_differ(tmp_path):

@@ -1,0 +1,83 @@
+"""What a person hands over, as what the methods take: lists of decoded pictures and masks, at the working size."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pixgraph.data.base import IGNORE
+from pixgraph.data.images import load_image, load_mask, resize_mask
+from pixgraph.errors import DataError
+
+if TYPE_CHECKING:
+    import torch
+
+
+def at_size(probabilities: torch.Tensor, size: tuple[int, ...]) -> torch.Tensor:
+    """Class probabilities (M, h, w) resized bilinearly to (M, H, W)."""
+    import torch.nn.functional as F
+
+    if tuple(probabilities.shape[-2:]) == tuple(size):
+        return probabilities
+    return F.interpolate(probabilities[None], tuple(size), mode="bilinear", align_corners=False)[0]
+
+
+def shrink_mask(ways: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
+    """`ways` resized by nearest neighbour; a mark that would vanish keeps the one pixel where its centre lies."""
+    small = resize_mask(ways, (size[0], size[1])).copy()
+    for way in np.unique(ways):
+        if way not in (0, IGNORE) and not (small == way).any():
+            rows, columns = np.nonzero(ways == way)
+            middle = len(rows) // 2
+            row, column = rows[middle] * size[0] // ways.shape[0], columns[middle] * size[1] // ways.shape[1]
+            small[row, column] = way
+    return small
+
+
+def as_list(source: Any, mask: bool = False) -> list[Any]:
+    """One picture or mask, or several, as a list of them.
+
+    Args:
+        source: A path, PIL image, array or tensor, a batch (one dimension more), or an iterable of those.
+        mask: Whether masks are meant, for which (B, H, W) is a batch.
+    """
+    from PIL import Image
+
+    if isinstance(source, (str, Path, Image.Image)):
+        return [source]
+    ndim = getattr(source, "ndim", None)
+    if ndim is not None:
+        one = 2 if mask and 1 not in (source.shape[0], source.shape[-1]) else 3
+        return list(source) if ndim > one else [source]
+    if not isinstance(source, Iterable):
+        raise DataError(
+            f"got {type(source).__name__}, expected a path, a PIL image, an array, a tensor, or a list of them"
+        )
+    return list(source)
+
+
+def labelled_pair(position: int, image: Any, mask: Any) -> tuple[np.ndarray, np.ndarray]:
+    """A decoded picture and its decoded mask.
+
+    Args:
+        position: Number of the pair, for messages.
+        image: As `pixgraph.data.images.load_image` takes it.
+        mask: As `pixgraph.data.images.load_mask` takes it.
+
+    Returns:
+        (H, W, 3) uint8 and (H, W) uint8.
+
+    Raises:
+        DataError: One of them is broken, or their sizes differ.
+    """
+    rgb, numbers = load_image(image), load_mask(mask)
+    if rgb.shape[:2] != numbers.shape:
+        name = mask if isinstance(mask, (str, Path)) else f"mask {position}"
+        raise DataError(
+            f"{name}: got {numbers.shape[0]} x {numbers.shape[1]} pixels, expected its picture's "
+            f"{rgb.shape[0]} x {rgb.shape[1]}; save the mask at the size of the upright picture"
+        )
+    return rgb, numbers
