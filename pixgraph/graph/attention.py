@@ -7,10 +7,8 @@ For an edge e from s to t and a head h
 
 (Vaswani et al. 2017, restricted to edges, with the edge bias of Graphormer, Ying et al. 2021). Three products make it
 up, forward and backward: dots along edges (SDDMM), a softmax over incoming edges, and weighted sums over edges (SpMM).
-None ever holds a tensor with an entry for each edge and channel. The engine "torch" gathers chunks of edges and sums
-the products of a head by a matrix product with ones, and takes the softmax degree by degree (`EdgeOrder`); "dgl" takes
-DGL's kernels for both, which need twice as long. The sums are `torch.embedding_bag` on a CPU for both: weighted table
-look-ups are what that is built for, and it is six times as fast as DGL's SpMM with one weight a head.
+None ever holds a tensor with an entry for each edge and channel. The engine "torch" computes all of them in plain torch
+(`edge_products`); "dgl" takes DGL's kernels for the dots and the softmax.
 """
 
 from __future__ import annotations
@@ -22,8 +20,9 @@ import torch
 from torch.autograd.function import once_differentiable
 
 from pixgraph.errors import ConfigError, DependencyError
-from pixgraph.graph.backend import DGL_ERROR, HAS_DGL, Graph, dgl_dots, dgl_softmax, is_dgl
+from pixgraph.graph.backend import DGL_ERROR, HAS_DGL, Graph, is_dgl
 from pixgraph.graph.edge_order import EdgeOrder, edge_order
+from pixgraph.graph.edge_products import edge_dots, incoming_softmax, subtract_at_destinations, sums_in, sums_out
 
 Tensor = torch.Tensor
 
@@ -32,12 +31,6 @@ ENGINES = ("auto", "dgl", "torch")
 
 ENGINE_VARIABLE = "PIXGRAPH_ENGINE"
 """Environment variable that replaces "auto", e.g. ``PIXGRAPH_ENGINE=torch``."""
-
-CHUNK_BYTES = {"cpu": 2**21, "cuda": 2**26}
-"""How much the torch engine gathers of one tensor at a time, by device: on a CPU what stays in the cache."""
-
-HEADS = 4
-"""Heads whose products are summed by one matrix product."""
 
 
 def attention_engine(graph: Graph, engine: str = "auto") -> str:
@@ -146,11 +139,11 @@ class _EdgeAttention(torch.autograd.Function):
     ) -> Tensor:
         """Weights by softmax over incoming edges, then the weighted sums of the values."""
         heads, scale = query.shape[1], query.shape[2] ** -0.5
-        weight = _dots(graph, order, key, query).mul_(scale)  # (H, E')
+        weight = edge_dots(graph, order, key, query).mul_(scale)  # (H, E')
         if bias is not None:
             weight.unflatten(0, (-1, len(bias))).add_(bias)
-        weight = _softmax(graph, order, weight)
-        out = _sums_in(order, value, weight)
+        weight = incoming_softmax(graph, order, weight)
+        out = sums_in(order, value, weight)
         ctx.save_for_backward(query, key, value, weight, out)
         ctx.graph, ctx.order, ctx.scale = graph, order, scale
         ctx.fold = None if bias is None else (heads // len(bias), len(bias))
@@ -165,89 +158,14 @@ class _EdgeAttention(torch.autograd.Function):
         need_query, need_key, need_value, need_bias = ctx.needs_input_grad[2:]
         d_query = d_key = d_value = d_bias = None
         if need_value:
-            d_value = _sums_out(order, grad, weight)
+            d_value = sums_out(order, grad, weight)
         if need_query or need_key or need_bias:
             mean = (grad * out).sum(-1).t().contiguous()  # (H, T): the sum over incoming edges of weight * d(weight)
-            d_score = _dots(ctx.graph, order, value, grad).sub_(mean.index_select(1, order.dst)).mul_(weight)
+            d_weight = edge_dots(ctx.graph, order, value, grad)
+            d_score = subtract_at_destinations(order, d_weight, mean).mul_(weight)
             if need_bias:
                 d_bias = d_score.unflatten(0, ctx.fold).sum(0)
             d_score = d_score.mul_(ctx.scale)
-            d_query = _sums_in(order, key, d_score) if need_query else None
-            d_key = _sums_out(order, query, d_score) if need_key else None
+            d_query = sums_in(order, key, d_score) if need_query else None
+            d_key = sums_out(order, query, d_score) if need_key else None
         return None, None, d_query, d_key, d_value, d_bias
-
-
-def _dots(graph: Graph | None, order: EdgeOrder, at_src: Tensor, at_dst: Tensor) -> Tensor:
-    """at_src[s] . at_dst[t] for each edge (s, t) and head: (V, H, D), (V - first, H, D) -> (H, E')."""
-    if graph is not None and graph.num_edges():
-        every = torch.cat([at_dst.new_zeros(order.first, *at_dst.shape[1:]), at_dst]) if order.first else at_dst
-        return order.sort(dgl_dots(graph, at_src, every))
-    heads, depth = at_src.shape[1:]
-    src, dst = at_src.flatten(1), at_dst.flatten(1)
-    out = at_src.new_empty(heads, len(order.src))
-    chunks = _chunks(len(order.src), at_src)
-    # Two buffers for all chunks: fresh memory would cost more than what is done with it.
-    buffers = [src.new_empty(chunks[0].stop if chunks else 0, src.shape[1]) for _ in range(2)]
-    for c in chunks:
-        left, right = (x[: c.stop - c.start] for x in buffers)  # (e, H * D)
-        torch.index_select(src, 0, order.src[c], out=left)
-        torch.index_select(dst, 0, order.dst[c], out=right)
-        _head_sums(left.mul_(right), depth, out[:, c])
-    return out
-
-
-def _head_sums(product: Tensor, depth: int, out: Tensor) -> None:
-    """Sums over each head's channels: (e, H * D) into (H, e)."""
-    if product.device.type != "cpu":
-        out.copy_(product.unflatten(1, (-1, depth)).sum(-1).t())
-        return
-    # A product with blocks of ones, a few heads at a time: four times as fast as a sum over so short a dimension.
-    ones = torch.block_diag(*[product.new_ones(1, depth)] * min(HEADS, len(out)))
-    for h in range(0, len(out), HEADS):
-        part = product[:, h * depth : (h + HEADS) * depth]
-        heads = part.shape[1] // depth
-        torch.mm(ones[:heads, : part.shape[1]], part.t(), out=out[h : h + heads])
-
-
-def _softmax(graph: Graph | None, order: EdgeOrder, score: Tensor) -> Tensor:
-    """Softmax of the scores (H, E') over the edges that share a destination."""
-    if graph is not None and graph.num_edges():
-        every = score.new_zeros(graph.num_edges(), len(score)).index_copy_(0, order.edges, score.t())
-        return order.sort(dgl_softmax(graph, every))
-    for degree, start, end in order.runs:
-        table = score[:, start:end].unflatten(1, (-1, degree))  # (H, nodes, degree)
-        table.copy_(torch.softmax(table, -1))
-    return score
-
-
-def _sums_in(order: EdgeOrder, x: Tensor, weight: Tensor) -> Tensor:
-    """The sum of weight[e] * x[source of e] over the edges into each node: (V, H, D), (H, E') -> (V - first, H, D)."""
-    out = x.new_zeros(order.size, *x.shape[1:])
-    return out.index_copy_(0, order.nodes, _sums(order.offsets, order.src, x, weight))
-
-
-def _sums_out(order: EdgeOrder, x: Tensor, weight: Tensor) -> Tensor:
-    """The sum of weight[e] * x[destination of e] over the edges out of each node, (V, H, D)."""
-    offsets, dst, place = order.by_source
-    return _sums(offsets, dst, x, weight.index_select(1, place))
-
-
-def _sums(offsets: Tensor, ends: Tensor, x: Tensor, weight: Tensor) -> Tensor:
-    """Weighted sums of rows of x: (T + 1,), (E',), (n, H, D), (H, E') -> (T, H, D)."""
-    if not len(ends):
-        return x.new_zeros(len(offsets) - 1, *x.shape[1:])
-    if x.device.type == "cpu":
-        tables = x.transpose(0, 1).contiguous()  # (H, n, D)
-        pairs = zip(tables, weight, strict=True)
-        return torch.stack([torch.embedding_bag(t, ends, offsets, False, 0, False, w, True)[0] for t, w in pairs], 1)
-    rows = torch.repeat_interleave(torch.arange(len(offsets) - 1, device=x.device), offsets.diff())
-    out = x.new_zeros(len(offsets) - 1, *x.shape[1:])
-    for c in _chunks(len(ends), x):
-        out.index_add_(0, rows[c], x.index_select(0, ends[c]).mul_(weight[:, c].t().unsqueeze(-1)))
-    return out
-
-
-def _chunks(edges: int, x: Tensor) -> list[slice]:
-    """Ranges of edges for each of which about `CHUNK_BYTES` are gathered from x (V, H, D)."""
-    step = max(1, CHUNK_BYTES.get(x.device.type, 2**24) // max(1, x.shape[1] * x.shape[2] * x.element_size()))
-    return [slice(i, min(i + step, edges)) for i in range(0, edges, step)]

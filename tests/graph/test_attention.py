@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from pixgraph.errors import ConfigError, DependencyError
-from pixgraph.graph import attention
+from pixgraph.graph import edge_products
 from pixgraph.graph.attention import attention_engine, edge_attention
 from pixgraph.graph.backend import DGL_ERROR, HAS_DGL, make_graph, to_edge_graph
 
@@ -48,7 +48,7 @@ def example(nodes=12, edges=40, heads=4, dim=3, columns=2, dtype=torch.float64, 
 
 @pytest.fixture(autouse=True)
 def _small_chunks(monkeypatch):
-    monkeypatch.setitem(attention.CHUNK_BYTES, "cpu", 7 * 4 * 3 * 8)  # seven edges: chunks end inside the hub's edges
+    monkeypatch.setitem(edge_products.CHUNK_BYTES, "cpu", 7 * 4 * 3 * 8)  # seven edges: chunks end inside the hub's edges
 
 
 @pytest.mark.parametrize("engine", ENGINES)
@@ -75,7 +75,7 @@ def test_gradcheck(engine):
 
 @pytest.mark.skipif(not HAS_DGL, reason="DGL cannot be imported")
 def test_engines_agree_to_1e_5_in_float32(monkeypatch):
-    monkeypatch.setitem(attention.CHUNK_BYTES, "cpu", 2**16)
+    monkeypatch.setitem(edge_products.CHUNK_BYTES, "cpu", 2**16)
     src, dst, inputs = example(nodes=400, edges=5000, heads=8, dim=16, columns=4, dtype=torch.float32)
     graph = make_graph(src, dst, 400)
     results = []
@@ -174,7 +174,7 @@ def test_tensors_that_are_not_contiguous(engine):
 def test_torch_engine_never_holds_an_edge_by_channel_tensor(monkeypatch):
     from torch.utils._python_dispatch import TorchDispatchMode
 
-    monkeypatch.setitem(attention.CHUNK_BYTES, "cpu", 50 * 4 * 16 * 4)  # 50 edges
+    monkeypatch.setitem(edge_products.CHUNK_BYTES, "cpu", 50 * 4 * 16 * 4)  # 50 edges
     largest = 0
 
     class Watch(TorchDispatchMode):
