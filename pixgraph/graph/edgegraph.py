@@ -34,7 +34,8 @@ def _check_ends(src: Tensor, dst: Tensor, num_nodes: int) -> None:
     if src.is_floating_point() or dst.is_floating_point():
         raise ValueError(f"edges: node ids are {src.dtype} and {dst.dtype}, expected integers")
     if src.numel():
-        low, high = (int(x) for x in torch.stack([torch.minimum(src, dst).min(), torch.maximum(src, dst).max()]))
+        bounds = torch.stack([*src.aminmax(), *dst.aminmax()]).tolist()  # without a tensor of the size of the edges
+        low, high = min(bounds), max(bounds)
         if low < 0 or high >= num_nodes:
             raise ValueError(f"edges: node ids span {low}..{high}, expected 0..{num_nodes - 1}; check num_nodes")
 

@@ -9,8 +9,11 @@ import torch
 
 from pixgraph.config import GraphConfig
 from pixgraph.errors import ConfigError
+from pixgraph.graph.lattice import lattice_size, shifted_pairs
 
 COLORS = ("mean_abs", "euclidean", "ciede2000")
+CHUNK = 2**15
+"""Edges described at a time on a CPU: few enough to stay in its cache."""
 
 
 class EdgeKind(IntEnum):
@@ -48,12 +51,30 @@ def edge_features(
         ConfigError: `color` is unknown.
     """
     feature = torch.empty(len(src), 3, device=rgbxy.device)
-    start, end = rgbxy.index_select(0, src), rgbxy.index_select(0, dst)  # (E, 5)
-    feature[:, 0] = color_difference(start[:, :3], end[:, :3], color)
-    distance = (start[:, 3:] - end[:, 3:]).abs_()
-    torch.add(distance[:, 0], distance[:, 1], out=feature[:, 1]).mul_(0.5)
+    fill_features(feature, rgbxy.T.contiguous(), src, dst, color)
     feature[:, 2] = image.index_select(0, src) == image.index_select(0, dst)
     return feature
+
+
+def fill_features(
+    feature: torch.Tensor, planes: torch.Tensor, src: torch.Tensor, dst: torch.Tensor, color: str
+) -> None:
+    """Write colour difference and distance of `edge_features` into the first two columns of `feature`.
+
+    Args:
+        feature: (E, 3) float32.
+        planes: (5, V) float32, contiguous: R, G, B, x and y of the nodes. One number at a time is gathered, which is
+            three times as fast as rows of five.
+        src: (E,) int64.
+        dst: (E,) int64.
+        color: As in `edge_features`.
+    """
+    rows = CHUNK if planes.device.type == "cpu" else max(len(src), 1)
+    for out, start, end in zip(feature.split(rows), src.split(rows), dst.split(rows), strict=True):
+        one, other = (torch.stack([plane.index_select(0, ids) for plane in planes]) for ids in (start, end))  # (5, n)
+        out[:, 0] = color_difference(one[:3].T, other[:3].T, color)
+        distance = (one[3:] - other[3:]).abs_()
+        torch.add(distance[0], distance[1], out=out[:, 1]).mul_(0.5)
 
 
 def lattice_features(
@@ -62,7 +83,7 @@ def lattice_features(
     """`edge_features` of `lattice_edges`, from differences of the shifted picture and without any gather.
 
     Args:
-        rgb: (h, w, 3) float32 colours of the nodes.
+        rgb: (h, w, 3) float32 colours of the nodes; fastest where each colour is contiguous.
         steps: Distance of neighbouring nodes along y and x, in the units of the node feature.
         dilations: Sorted, without repetitions.
         color: As in `edge_features`.
@@ -71,20 +92,29 @@ def lattice_features(
     Returns:
         (E, 3) float32 in the order of `lattice_edges`.
     """
-    pairs = []
-    for d in dilations:
-        pairs += [(rgb[:, :-d], rgb[:, d:], d, steps[1]), (rgb[:-d], rgb[d:], d, steps[0])]
-        if connectivity == 8:
-            pairs += [(rgb[:-d, :-d], rgb[d:, d:], d, sum(steps)), (rgb[:-d, d:], rgb[d:, :-d], d, sum(steps))]
-    sizes = [first.shape[0] * first.shape[1] for first, *_ in pairs]
-    feature = torch.ones(2 * sum(sizes), 3, device=rgb.device)
-    start = 0
-    for count, (first, second, d, step) in zip(sizes, pairs, strict=True):
-        both = feature[start : start + 2 * count].view(2, count, 3)
-        both[:, :, 0] = color_difference(first, second, color).reshape(-1)
-        both[:, :, 1] = 0.5 * d * step
-        start += 2 * count
+    size = lattice_size(*rgb.shape[:2], dilations, connectivity)
+    feature = torch.empty(size, 3, device=rgb.device)
+    fill_lattice_features(feature, rgb, steps, dilations, color, connectivity)
     return feature
+
+
+def fill_lattice_features(
+    feature: torch.Tensor,
+    rgb: torch.Tensor,
+    steps: tuple[float, float],
+    dilations: Sequence[int],
+    color: str,
+    connectivity: int = 4,
+) -> None:
+    """Write `lattice_features` into `feature`, (E, 3) float32."""
+    feature[:, 2] = 1
+    start = 0
+    for one, other, (down, across) in shifted_pairs(rgb, dilations, connectivity):
+        count = one.shape[0] * one.shape[1]
+        both = feature[start : start + 2 * count].view(2, count, 3)
+        both[:, :, 0] = color_difference(one, other, color).reshape(-1)
+        both[:, :, 1] = 0.5 * (down * steps[0] + across * steps[1])
+        start += 2 * count
 
 
 def switch_features(feature: torch.Tensor, config: GraphConfig) -> torch.Tensor:

@@ -13,10 +13,10 @@ from pixgraph.errors import DataError
 from pixgraph.graph.backend import Graph, make_graph
 from pixgraph.graph.cells import Cells, grid_size, picture_cells
 from pixgraph.graph.checks import check_memory, estimate_bytes
-from pixgraph.graph.edges import edge_features, switch_features
+from pixgraph.graph.edge_blocks import EdgeArrays, EdgeBlock, LatticeEdges, ReadyEdges, written
 from pixgraph.graph.embedding import Embedding
 from pixgraph.graph.lattice import check_dilations
-from pixgraph.graph.query_edges import EdgeBlock, lattice_block, query_block, support_block
+from pixgraph.graph.query_edges import query_block, support_block
 from pixgraph.graph.support import QUERY, SUPPORT, UNLABELLED, SupportPart, support_part
 from pixgraph.graph.unlabelled import unlabelled_block
 
@@ -62,13 +62,17 @@ def attach_queries(
     if not queries:
         raise DataError("task graph: got no query picture, expected at least one")
     cells = _all_cells(part, [*queries, *unlabelled])
-    blocks = [EdgeBlock(part.src, part.dst, part.kind, part.feature)] if support_edges else []
+    blocks: list[EdgeBlock | None] = []
+    if support_edges:
+        blocks.append(ReadyEdges(EdgeArrays(part.src, part.dst, part.kind, part.feature)))
     for i, c in enumerate(cells):
-        blocks += [lattice_block(c, part.config), support_block(part, c)]
+        blocks += [LatticeEdges(c, part.config), support_block(part, c)]
         if i < len(queries):
-            further = unlabelled_block(c, cells[len(queries) :], part.config)
-            blocks += [query_block(c, part.config), *([] if further is None else [further])]
-    return _assemble(_node_data(part, cells, len(queries)), blocks, part.config)
+            blocks += [query_block(c, part.config), unlabelled_block(c, cells[len(queries) :], part.config)]
+    ndata = _node_data(part, cells, len(queries))
+    del cells  # the vectors are not needed any more, and the edges take as much memory
+    edges = written([b for b in blocks if b is not None], ndata["rgbxy"].T.contiguous(), part.config)
+    return make_graph(edges.src, edges.dst, len(ndata["label"]), ndata, {"feature": edges.feature, "kind": edges.kind})
 
 
 def _all_cells(part: SupportPart, pictures: Sequence[Picture]) -> list[Cells]:
@@ -103,18 +107,3 @@ def _node_data(part: SupportPart, cells: Sequence[Cells], num_queries: int) -> d
         "role": role,
         "label": label,
     }
-
-
-def _assemble(ndata: dict[str, torch.Tensor], blocks: Sequence[EdgeBlock], config: GraphConfig) -> Graph:
-    """Join the edges, compute the features that are missing, and add the way back where it is wanted."""
-    parts: list[tuple[torch.Tensor, ...]] = []
-    for b in blocks:
-        feature = b.feature
-        if feature is None:
-            feature = edge_features(ndata["rgbxy"], ndata["image"], b.src, b.dst, config.color)
-            feature = switch_features(feature, config)
-        parts.append((b.src, b.dst, b.kind, feature))
-        if b.one_way and config.both_ways:
-            parts.append((b.dst, b.src, b.kind, feature))
-    src, dst, kind, feature = (torch.cat(tensors) for tensors in zip(*parts, strict=True))
-    return make_graph(src, dst, len(ndata["label"]), ndata, {"feature": feature, "kind": kind})

@@ -9,12 +9,12 @@ import torch
 
 from pixgraph.config import GraphConfig
 from pixgraph.graph.cells import Cells
+from pixgraph.graph.edge_blocks import PartnerEdges
 from pixgraph.graph.edges import EdgeKind
 from pixgraph.graph.neighbours import nearest_neighbours
-from pixgraph.graph.query_edges import EdgeBlock
 
 
-def unlabelled_block(query: Cells, unlabelled: Sequence[Cells], config: GraphConfig) -> EdgeBlock | None:
+def unlabelled_block(query: Cells, unlabelled: Sequence[Cells], config: GraphConfig) -> PartnerEdges | None:
     """From the nearest nodes, by cosine, of all unlabelled pictures together; `None` if there is none to find.
 
     An unlabelled picture has the lattice and the support edges of a query, so what reaches a query through these edges
@@ -28,5 +28,5 @@ def unlabelled_block(query: Cells, unlabelled: Sequence[Cells], config: GraphCon
     found = nearest_neighbours(
         torch.cat(vectors), config.unlabelled_knn, queries=query.vectors, exclude_self=False, metric="cosine"
     )[0].numpy(force=True)  # (n, k)
-    dst = np.broadcast_to(np.arange(query.first, query.first + len(query))[:, None], found.shape)
-    return EdgeBlock.of(ids[found], dst, EdgeKind.UNLABELLED, query.rgbxy.device, one_way=True)
+    partners = torch.from_numpy(ids[found]).to(query.rgbxy.device)
+    return PartnerEdges(partners, query.first, ((EdgeKind.UNLABELLED, partners.shape[1]),))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple, cast
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -13,7 +13,7 @@ from pixgraph.errors import ConfigError
 from pixgraph.graph.augment import drop_edges, mask_features
 from pixgraph.graph.backend import Graph, make_graph
 from pixgraph.graph.cells import picture_cells
-from pixgraph.graph.query_edges import lattice_block
+from pixgraph.graph.edge_blocks import LatticeEdges, written
 from pixgraph.losses.bgrl import CHANCE, bootstrap_loss
 from pixgraph.losses.infonce import infonce_chance, node_infonce
 from pixgraph.losses.term import Term, mean_term
@@ -84,9 +84,9 @@ def view_contrast(network: PixGraphNet, task: FewShotTask, config: Config, seed:
 def lattice_graph(picture: Picture, config: Config) -> tuple[Graph, NodeGrid]:
     """The query lattice of one picture alone, with the node data that the encoder reads."""
     cells = picture_cells(picture, config.graph.stride, 0, None)
-    block = lattice_block(cells, config.graph)
+    edges = written([LatticeEdges(cells, config.graph)], cells.rgbxy.T.contiguous(), config.graph)
     ndata = {"rgbxy": cells.rgbxy, "image": torch.zeros(len(cells), dtype=torch.int64, device=picture.rgb.device)}
-    graph = make_graph(block.src, block.dst, len(cells), ndata, {"feature": cast(torch.Tensor, block.feature)})
+    graph = make_graph(edges.src, edges.dst, len(cells), ndata, {"feature": edges.feature})
     return graph, NodeGrid(0, cells.height, cells.width)
 
 
