@@ -11,11 +11,11 @@ from torch import nn
 from pixgraph.graph.attention import ordered_attention
 from pixgraph.graph.backend import Graph
 from pixgraph.graph.edge_order import edge_order
+from pixgraph.models.edge_bias import edge_bias
 
 EDGE_FEATURES = 3
 EDGE_HIDDEN = 16
-NODE_PIECE = 8192  # nodes whose hidden layers are held at a time
-EDGE_PIECE = 16384  # the same of edges; either fits into a processor's cache
+NODE_PIECE = 8192  # nodes whose hidden layers are held at a time: they fit into a processor's cache
 
 Messages = tuple[torch.Tensor, torch.Tensor]
 """Keys and values (S, N * heads, d) that a block gives to nodes which are remembered."""
@@ -90,15 +90,9 @@ class GraphBlock(nn.Module):
 
     def _biases(self, feature: torch.Tensor) -> torch.Tensor:
         """The small network of the edges, an edge a column: (3, E') -> (heads, E')."""
-        first, activation, last = cast(nn.Sequential, self.edge)
-        return torch.cat([_columns(last, activation(_columns(first, f))) for f in feature.split(EDGE_PIECE, 1)], 1)
+        first, _, last = cast(nn.Sequential, self.edge)
+        return edge_bias(cast(nn.Linear, first), cast(nn.Linear, last), feature)
 
     def _update(self, x: torch.Tensor, message: torch.Tensor) -> torch.Tensor:
         x = x + self.dropout(self.merge(message))
         return x + self.dropout(self.feedforward(self.norm_feedforward(x)))
-
-
-def _columns(layer: nn.Module, x: torch.Tensor) -> torch.Tensor:
-    """A linear layer on columns, (channels in, n) to (channels out, n): three times as fast where there are few."""
-    linear = cast(nn.Linear, layer)
-    return torch.addmm(linear.bias[:, None], linear.weight, x)

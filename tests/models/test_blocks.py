@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from pixgraph.graph.backend import HAS_DGL, make_graph
-from pixgraph.models import blocks
+from pixgraph.models import blocks, edge_bias
 from pixgraph.models.blocks import GraphBlock
 
 NODES, EDGES = 9, 30
@@ -85,7 +85,7 @@ def test_pieces_change_nothing(monkeypatch):
     layer, graph = block(), graph_of(src, dst, feature)
     out = layer(graph, x)
     monkeypatch.setattr(blocks, "NODE_PIECE", 2)
-    monkeypatch.setattr(blocks, "EDGE_PIECE", 7)
+    monkeypatch.setattr(edge_bias, "EDGE_PIECE", 7)
     torch.testing.assert_close(layer(graph, x), out)
 
 
