@@ -14,6 +14,7 @@ COMMANDS = {
     "train": "train the GNN on episodes of a data set",
     "evaluate": "score a run or a training-free method on unseen classes, beside the trivial baselines",
     "predict": "segment a folder of pictures from a few labelled ones",
+    "study": "measure which settings of graph construction matter, and recommend some",
     "demo": "train, evaluate and segment a photograph in a few minutes, without any download",
     "data": "list the data sets, check a folder, show its pictures with their masks",
 }
