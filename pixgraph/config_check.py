@@ -79,6 +79,7 @@ BOUNDS: dict[str, Bounds] = {
     "graph.query_support_knn": COUNT,
     "graph.query_query_knn": COUNT,
     "graph.unlabelled_knn": COUNT,
+    "graph.knn_block": ONE_UP,
     "graph.edge_drop": Bounds(0, 1, open_high=True),
     "model.width": ONE_UP,
     "model.heads": ONE_UP,

@@ -43,6 +43,8 @@ def check_config(config: GraphConfig) -> None:
             raise ConfigError(f"graph.{name}: got {getattr(config, name)}, expected a count of 0 or more")
     if config.stride < 1:
         raise ConfigError(f"graph.stride: got {config.stride}, expected 1 (every pixel) or more")
+    if config.knn_block < 1:
+        raise ConfigError(f"graph.knn_block: got {config.knn_block}, expected 1 (every node by itself) or more")
     for name in ("intra_ratio", "bg_bg_intra", "fg_fg_intra", "fg_bg_intra"):
         value = getattr(config, name)
         if value is not None and not 0 <= value <= 1:

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from pixgraph.config import GraphConfig
+from pixgraph.graph.block_neighbours import block_neighbours
 from pixgraph.graph.cells import Cells
 from pixgraph.graph.edge_blocks import ListedEdges, PartnerEdges
 from pixgraph.graph.edges import EdgeKind
@@ -20,14 +21,11 @@ from pixgraph.graph.support import SupportPart
 def support_block(part: SupportPart, cells: Cells) -> PartnerEdges:
     """From the support: the nearest nodes of each query node by cosine, and random others, all distinct.
 
-    A node's edges follow each other, nearest first. If there are fewer support nodes than wanted, all are taken.
+    With `knn_block` above 1 the nearest are those that `block_neighbours` finds. A node's edges follow each other,
+    nearest first. If there are fewer support nodes than wanted, all are taken.
     """
     config, n = part.config, len(cells)
-    nearest = np.empty((n, 0), dtype=np.int64)
-    if part.space is not None and cells.vectors is not None and config.query_support_knn:
-        nearest = nearest_neighbours(
-            part.space.vectors, config.query_support_knn, queries=cells.vectors, exclude_self=False, metric="cosine"
-        )[0].numpy(force=True)
+    nearest = _nearest(part, cells)
     # The picture's own stream of random numbers, so that other queries have no influence.
     rng = np.random.default_rng([part.seed, zlib.crc32(cells.key.encode()), 1])
     left = len(part.order) - nearest.shape[1]
@@ -38,6 +36,19 @@ def support_block(part: SupportPart, cells: Cells) -> PartnerEdges:
         (EdgeKind.QUERY_SUPPORT_RANDOM, drawn.shape[1]),
     )
     return PartnerEdges(partners.to(cells.rgbxy.device), cells.first, kinds)
+
+
+def _nearest(part: SupportPart, cells: Cells) -> np.ndarray:
+    """Positions in `part.order` of the nearest support nodes, (n, k) int64, nearest first."""
+    k, block = min(part.config.query_support_knn, len(part.order)), part.config.knn_block
+    if part.space is None or cells.vectors is None or k == 0:
+        return np.empty((len(cells), 0), dtype=np.int64)
+    points = part.space.vectors
+    if block > 1:
+        found = block_neighbours(points, cells.vectors, (cells.height, cells.width), k, block)
+    else:
+        found = nearest_neighbours(points, k, queries=cells.vectors, exclude_self=False, metric="cosine")[0]
+    return found.numpy(force=True)
 
 
 def query_block(cells: Cells, config: GraphConfig) -> ListedEdges | None:
