@@ -12,9 +12,10 @@ from pixgraph.config import BackboneConfig, Config, GraphConfig
 from pixgraph.config_check import check
 from pixgraph.data.base import IGNORE
 from pixgraph.data.images import load_image
-from pixgraph.errors import DataError, NotFittedError
+from pixgraph.errors import ConfigError, DataError, NotFittedError
 from pixgraph.inputs import as_list, at_size, labelled_pair, shrink_mask
 from pixgraph.methods import Method, open_method
+from pixgraph.presets.named import preset_graph
 from pixgraph.tile_supports import legal_tile_supports, middle_window, support_windows
 from pixgraph.tiling import blended_strips, cut_tile, tiling_of
 
@@ -35,6 +36,7 @@ class FewShotSegmenter:
         weights: File with the backbone's weights, when `backbone` is a name.
         size: Working size in pixels, when `backbone` is a name.
         graph: Construction of the graph; defaults otherwise.
+        preset: The same by name: "fast", "balanced" or "best".
         checkpoint: Run folder or checkpoint file, for ``"graph"``; simpler: `FewShotSegmenter.load`.
         device: "auto", "cpu", "cuda", "cuda:1" or "mps".
         seed: Seed of the node sampling.
@@ -67,6 +69,7 @@ class FewShotSegmenter:
         weights: str | None = None,
         size: int = 256,
         graph: GraphConfig | None = None,
+        preset: str | None = None,
         checkpoint: str | Path | None = None,
         device: str = "auto",
         seed: int = 0,
@@ -78,6 +81,9 @@ class FewShotSegmenter:
 
         if isinstance(backbone, str):
             backbone = BackboneConfig(backbone, weights, size)
+        if preset is not None and graph is not None:
+            raise ConfigError(f"preset: got {preset!r} beside graph, expected one of the two; leave the other out")
+        graph = graph if preset is None else preset_graph(preset)
         config = check(Config(backbone=backbone, graph=graph or GraphConfig(), device=device, seed=seed))
         self.method = method
         self.tiling = tiling_of(tile, overlap)

@@ -15,10 +15,12 @@ from typing import Any, TypeVar, get_type_hints
 from pixgraph.config import Config
 from pixgraph.config_check import build, check, legal
 from pixgraph.errors import ConfigError, RunError
+from pixgraph.presets.named import PRESETS, preset_settings
 
 T = TypeVar("T")
 
 CONFIG_HELP = "YAML file of settings; may be given several times, later files win, options win over files."
+PRESET_HELP = f"Graph construction by name: {', '.join(PRESETS)}; files and options win over it."
 PRINT_HELP = "Print the settings that result from files and options as YAML, and stop."
 
 
@@ -31,7 +33,7 @@ def parse(
 ) -> T:
     """Fill the options dataclass of a command.
 
-    Order, later wins: defaults of the dataclass, `base`, each ``--config`` file, the other arguments.
+    Order, later wins: defaults of the dataclass, `base`, ``--preset``, each ``--config`` file, the other arguments.
 
     Args:
         cls: Dataclass of the options; its docstring, with an ``Attributes:`` section, is the help text.
@@ -48,8 +50,10 @@ def parse(
     parser = _parser(cls, command)
     for name, arguments in (more or {}).items():
         parser.add_argument(name, **arguments)
-    files, print_config, rest = _split(_with_true(cls, argv))
+    files, preset, print_config, rest = _split(_with_true(cls, argv), _has_graph(cls))
     settings = dict(base or {})
+    if preset is not None:
+        merge(settings, preset_settings(preset))
     for path in files:
         merge(settings, read_settings(path, cls))
     try:
@@ -170,21 +174,32 @@ def _parser(cls: type, command: str) -> Any:
     usage = f"pixgraph {command} [--config FILE] [--OPTION VALUE ...]"
     parser = ArgumentParser(prog=f"pixgraph {command}", usage=usage, description=summary, exit_on_error=False)
     parser.add_argument("--config", metavar="FILE", help=CONFIG_HELP)
+    if _has_graph(cls):
+        parser.add_argument("--preset", metavar="NAME", help=PRESET_HELP)
     parser.add_argument("--print_config", action="store_true", help=PRINT_HELP)
     parser.add_class_arguments(cls, as_group=False)
     return parser
 
 
-def _split(argv: Sequence[str]) -> tuple[list[str], bool, list[str]]:
-    """Take ``--config`` and ``--print_config`` out of the arguments."""
+def _has_graph(cls: type) -> bool:
+    """Whether the command builds graphs, and so knows presets."""
+    return any(f.name == "graph" for f in dataclasses.fields(cls))
+
+
+def _split(argv: Sequence[str], presets: bool) -> tuple[list[str], str | None, bool, list[str]]:
+    """Take ``--config``, ``--preset`` (where there are any) and ``--print_config`` out of the arguments."""
     scout = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
     scout.add_argument("--config", action="append", default=[])
     scout.add_argument("--print_config", action="store_true")
+    if presets:
+        scout.add_argument("--preset")
     try:
         known, rest = scout.parse_known_args(list(argv))
     except argparse.ArgumentError as error:
+        if error.argument_name == "--preset":
+            raise ConfigError(f"--preset: expected one of {', '.join(PRESETS)} after it") from error
         raise ConfigError("--config: expected the path of a YAML file after it") from error
-    return known.config, known.print_config, rest
+    return known.config, getattr(known, "preset", None), known.print_config, rest
 
 
 def _with_true(cls: type, argv: Sequence[str]) -> list[str]:

@@ -1,0 +1,1 @@
+"""Named settings of graph construction: what the study of it recommends."""
