@@ -11,13 +11,14 @@ from pixgraph.study.options import StudyOptions, check_options
 
 ACTIONS = {
     "run": "run a study or go on with it",
+    "confirm": "score the recommended settings on fresh episodes",
     "report": "write the page of a study again",
     "space": "print the package's factors, to start an own file from",
 }
 
 
 def run(argv: Sequence[str]) -> int:
-    """Run the study, write its report again, or print the space."""
+    """Run the study, confirm what it recommends, write its report again, or print the space."""
     argv = list(argv)
     action = argv.pop(0) if argv and not argv[0].startswith("-") else "run"
     if action not in ACTIONS:
@@ -30,7 +31,11 @@ def run(argv: Sequence[str]) -> int:
     options = check_options(parse(StudyOptions, "study", argv))
     from pixgraph.study.run import report_study, run_study
 
-    if action == "report":
+    if action == "confirm":
+        from pixgraph.study.confirm import confirm
+
+        confirm(options, partial(print, flush=True))
+    elif action == "report":
         report_study(options.out, options.storage)
         print(f"report: {options.out}/index.html")
     else:

@@ -33,8 +33,9 @@ def _short_training() -> TrainConfig:
 class StudyOptions:
     """Measure how settings of graph construction change accuracy, time and memory, and recommend some.
 
-    `pixgraph study` runs a study or goes on with it, `pixgraph study report --out DIR` writes its page again, and
-    `pixgraph study space` prints the factors. Every trial sees the same episodes of the validation classes.
+    `pixgraph study` runs a study or goes on with it, `pixgraph study confirm` with the same options scores what it
+    recommends on fresh episodes, `pixgraph study report --out DIR` writes its page again, and `pixgraph study space`
+    prints the factors. Every trial sees the same episodes of the validation classes.
 
     Attributes:
         out: Folder of the study: its database, trials.csv, index.html, pictures and recommended settings.

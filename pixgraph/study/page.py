@@ -103,7 +103,9 @@ def _recommendation(name: str, c: Candidate) -> list[str]:
 
 def _part(part: Part, found: Findings, pictures: dict[str, Path]) -> list[str]:
     name = part.name
-    what = "Training-free graph" if part.mode == "propagate" else "Short trainings"
+    what = {"propagate": "Training-free graph", "train": "Short trainings"}.get(
+        part.mode, "Recommended, fresh episodes"
+    )
     how = {"grid": "one factor at a time", "random": "random trials", "tpe": "TPE trials"}[part.sampler]
     body = [f"<h2>{what}, {how}</h2>", _about(part)]
     if found.effects.get(name):
