@@ -31,33 +31,44 @@ from pixgraph.models.network import PixGraphNet
 from pixgraph.models.predictor import GraphPredictor, class_probabilities
 from pixgraph.models.propagate import PropagatePredictor
 from pixgraph.training.checkpoint import load_network
+from pixgraph.training.device import resolve_device
 
 WARM_UP = 2
 
 
 class Stopwatch:
-    """Seconds by name, of the round that is running.
+    """Seconds by name, of the round that is running; a GPU has finished whenever the clock is read.
+
+    Args:
+        device: Where the work is done.
 
     Attributes:
         seconds: Name to seconds.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, device: torch.device | str = "cpu") -> None:
         self.seconds: dict[str, float] = {}
+        self._on_gpu = torch.device(device).type == "cuda"
+
+    def now(self) -> float:
+        """Seconds of a clock, after everything that was asked of the device."""
+        if self._on_gpu:
+            torch.cuda.synchronize()
+        return time.perf_counter()
 
     def __call__(self, name: str, work: Callable[[], Any]) -> Any:
         """Do the work and add its time to `name`."""
-        begin = time.perf_counter()
+        begin = self.now()
         result = work()
-        self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - begin
+        self.seconds[name] = self.seconds.get(name, 0.0) + self.now() - begin
         return result
 
     def watch(self, module: nn.Module, name: str) -> None:
         """Add the time of every forward pass of `module` to `name`."""
         begin = [0.0]
-        module.register_forward_pre_hook(lambda *_: begin.__setitem__(0, time.perf_counter()))
+        module.register_forward_pre_hook(lambda *_: begin.__setitem__(0, self.now()))
         module.register_forward_hook(
-            lambda *_: self.seconds.__setitem__(name, self.seconds.get(name, 0.0) + time.perf_counter() - begin[0])
+            lambda *_: self.seconds.__setitem__(name, self.seconds.get(name, 0.0) + self.now() - begin[0])
         )
 
 
@@ -73,28 +84,31 @@ class Query:
         from PIL import Image
 
         torch.manual_seed(0)
-        self.size, self.method = args.size, args.child
+        self.size, self.method, self.device = args.size, args.child, resolve_device(args.device)
         config = backbone_config(args)
         # Nothing is kept in memory: every query meets the backbone.
-        self.store = FeatureStore(build_backbone(config), config.size, None, memory=0)
+        self.store = FeatureStore(build_backbone(config), config.size, None, self.device, memory=0)
+        query, supports = photographs(args.size, args.supports)
+        self.path = Path(folder) / "query.jpg"
+        Image.fromarray(query).save(self.path, quality=90)
+        self.support = []
+        for rgb, mask in supports:
+            label = resize_mask(mask, (args.size, args.size))
+            picture = self.store.from_image(rgb)
+            self.support.append(replace(picture, label=torch.from_numpy(label.astype(np.int64)).to(self.device)))
+        with torch.no_grad():
+            self.learn(args)
+
+    def learn(self, args: argparse.Namespace) -> None:
+        """The method, and what it needs of the supports for any query."""
         trained = None if args.run is None else load_network(args.run)
         self.config = replace(trained.config.graph if trained else GraphConfig(), stride=args.strides[0])
         channels = self.store.backbone.channels
         self.network = trained.network if trained else PixGraphNet(channels, ModelConfig()).eval()
-        dataset = SyntheticShapes("test", size=args.size, n_pictures=24)
-        c, found = next((c, found) for c, found in dataset.areas.items() if len(found) > args.supports)
-        chosen = sorted(found)[: args.supports + 1]
-        self.path = Path(folder) / "query.jpg"
-        Image.fromarray(dataset.read_image(chosen[0])).save(self.path, quality=90)
-        self.support = []
-        for index in chosen[1:]:
-            label = resize_mask((dataset.read_mask(index) == c).astype(np.uint8), (args.size, args.size))
-            picture = self.store.from_image(dataset.read_image(index))
-            self.support.append(replace(picture, label=torch.from_numpy(label.astype(np.int64))))
+        self.network.to(self.device)
         self.predictor = self.new_predictor()
         self.part = support_part(self.support, self.config, 0)
-        with torch.no_grad():
-            self.memory = self.network.remember(self.part.graph(), FewShotTask(1, self.support, []))
+        self.memory = self.network.remember(self.part.graph(), FewShotTask(1, self.support, []))
 
     def new_predictor(self) -> GraphPredictor | PropagatePredictor:
         """The method without anything remembered of the supports."""
@@ -124,17 +138,36 @@ class Query:
         return clock("resize", lambda: resize_labels(probabilities, rgb.shape[:2]))
 
 
+def photographs(size: int, supports: int) -> tuple[np.ndarray, list[tuple[np.ndarray, np.ndarray]]]:
+    """A generated query and labelled pictures of its class; where there are too few, some come again mirrored.
+
+    Args:
+        size: Side in pixels.
+        supports: How many labelled pictures.
+
+    Returns:
+        (S, S, 3) uint8, and for each support the same with its mask (S, S) uint8 of 0 and 1.
+    """
+    dataset = SyntheticShapes("test", size=size, n_pictures=24)
+    enough = min(supports, max(len(found) for found in dataset.areas.values()) - 1)
+    c, found = next((c, found) for c, found in dataset.areas.items() if len(found) > enough)
+    query, *others = sorted(found)
+    pairs = [(dataset.read_image(i), (dataset.read_mask(i) == c).astype(np.uint8)) for i in others[:supports]]
+    mirrored = [tuple(np.flip(a, axes) for a in pair) for axes in ((), (0,), (1,), (0, 1)) for pair in pairs]
+    return dataset.read_image(query), [mirrored[i % len(mirrored)] for i in range(supports)]
+
+
 def measure(args: argparse.Namespace) -> dict[str, Any]:
     """Times, ratio and memory of one method at one stride."""
     with tempfile.TemporaryDirectory() as folder:
         query = Query(args, folder)
-        before, first = resident("VmRSS"), _first_queries(query, args.rounds)
-        clock = _watched(query)
+        before, first = resident("VmRSS"), first_queries(query, args.rounds)
+        clock = watched(query)
         rounds, whole = [], []
         for i in range(args.rounds + WARM_UP):
             clock.seconds = {}
             answer = query.staged(clock)
-            stages = _exclusive(clock.seconds)
+            stages = exclusive(clock.seconds)
             begin = time.perf_counter()
             same = query.whole()
             seconds = time.perf_counter() - begin
@@ -154,6 +187,7 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
         "supports": args.supports,
         "backbone": query.store.backbone.name,
         "threads": torch.get_num_threads(),
+        "device": str(query.device),
         "stages": {name: spread([stages[name] for stages in rounds]) for name in rounds[0]},
         "beyond": spread(beyond),
         "whole": spread(whole),
@@ -178,8 +212,9 @@ def resident(entry: str) -> float:
     return round(peak / (2**20 if sys.platform == "darwin" else 1024), 1)
 
 
-def _watched(query: Query) -> Stopwatch:
-    clock = Stopwatch()
+def watched(query: Query) -> Stopwatch:
+    """A clock for the stages of the query; those inside the backbone and the network by hooks."""
+    clock = Stopwatch(query.device)
     clock.watch(query.store.backbone, "backbone")
     if query.method == "graph":
         network = query.network
@@ -191,20 +226,20 @@ def _watched(query: Query) -> Stopwatch:
     return clock
 
 
-def _exclusive(seconds: dict[str, float]) -> dict[str, float]:
+def exclusive(seconds: dict[str, float]) -> dict[str, float]:
     """Stages that do not contain one another, in the order in which they run."""
     found = dict(seconds)
     found["prepare"] -= found["backbone"]
     if "network, rest" in found:
         found["network, rest"] -= found["evidence"] + found["GNN"] + found["upsample"]
-    network = ("graph", "evidence", "GNN", "upsample", "network, rest")
+    network = ("graph", "evidence", "GNN", "4-D correlation", "4-D convolutions", "upsample", "network, rest")
     order = ("decode", "prepare", "backbone", *network, "evidence, graph and diffusion", "resize")
     return {name: found[name] for name in order if name in found}
 
 
-def _first_queries(query: Query, rounds: int) -> list[float]:
+def first_queries(query: Query, rounds: int) -> list[float]:
     """Seconds of the first query of a set of supports, which also learns the supports; features known."""
-    clock = Stopwatch()
+    clock = Stopwatch(query.device)
     task = FewShotTask(1, query.support, [query.store.from_image(load_image(query.path))])
     found = []
     for _ in range(rounds):

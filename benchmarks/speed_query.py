@@ -52,6 +52,7 @@ def parser() -> argparse.ArgumentParser:
     add("--supports", type=int, default=5, help="labelled pictures (default: %(default)s)")
     add("--strides", type=int, nargs="+", default=[8, 1], help="node strides (default: 8 1)")
     add("--methods", nargs="+", default=list(METHODS), choices=METHODS, help="(default: all)")
+    add("--device", default="cpu", help="cpu, or cuda, whose memory is not measured (default: %(default)s)")
     add("--rounds", type=int, default=30, help="rounds at the first stride, a third of them at others (default: 30)")
     add("--child", metavar="METHOD", choices=METHODS, help=argparse.SUPPRESS)
     add_output_arguments(made)
@@ -87,7 +88,7 @@ def report(result: Mapping[str, Any]) -> str:
     return "\n\n".join(
         [
             f"One {first['size']} x {first['size']} query with {first['supports']} supports, 1 class, backbone "
-            f"{first['backbone']}, {first['threads']} threads. Milliseconds: median (quartiles) of "
+            f"{first['backbone']}, {first['device']}, {first['threads']} threads. Milliseconds: median (quartiles) of "
             f"{' / '.join(str(one['whole']['rounds']) for one in settings)} rounds. The stages of a round are timed "
             "one after the other, `whole query` is the same work through the public classes. What the supports need is "
             "done once for all their queries: the first query of a set, here without any forward pass of the backbone, "
@@ -104,7 +105,7 @@ def report(result: Mapping[str, Any]) -> str:
 def _child(args: argparse.Namespace, method: str, stride: int) -> dict[str, Any]:
     rounds = args.rounds if stride == args.strides[0] else max(3, args.rounds // 3)
     words = [sys.executable, __file__, "--child", method, "--strides", str(stride), "--rounds", str(rounds)]
-    for key in ("data", "weights", "backbone", "run", "size", "supports"):
+    for key in ("data", "weights", "backbone", "run", "size", "supports", "device"):
         value = getattr(args, key)
         words += [] if value is None else [f"--{key}", str(value)]
     with tempfile.TemporaryFile("w+") as errors:
