@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import get_args, get_type_hints
 
 import torch
 
 from pixgraph.config import GraphConfig
 from pixgraph.errors import ConfigError
+from pixgraph.graph.free_memory import free_bytes
 
 BYTES_NODE = 5 * 4 + 8 + 1 + 8 + 2 * 64 * 4
 """Data of a node, and its vector twice while neighbours are searched."""
@@ -30,6 +30,10 @@ CHOICES = {
 }
 SHARE = 0.8
 """Share of the free memory that a graph may take."""
+RESERVE = 2**25
+"""Bytes, besides those in proportion to the graph, that the libraries may take while it is built."""
+MAX_EDGES = 2**31 - 1
+"""Edges that can be counted by the 32-bit numbers in which attention keeps its places."""
 
 
 def check_config(config: GraphConfig) -> None:
@@ -55,44 +59,60 @@ def check_config(config: GraphConfig) -> None:
             raise ConfigError(f"graph.{name}: got {getattr(config, name)!r}, expected one of {options}")
 
 
-def estimate_bytes(support_nodes: int, cells: int, config: GraphConfig) -> int:
-    """Memory that a task graph takes at most while it is built and used once, without the model's activations.
+def count_edges(support_nodes: int, cells: int, config: GraphConfig) -> int:
+    """How many edges a task graph has at most; those on the border of the lattice count as if it had none.
 
     Args:
         support_nodes: Number of support nodes.
         cells: Number of query and unlabelled nodes.
         config: Counts of edges.
     """
-    support = 2 * support_nodes * (config.bg_bg + config.fg_fg + config.fg_bg)
-    knn, drawn = min(config.query_support_knn, support_nodes), min(config.query_support_random, support_nodes)
-    each = config.connectivity * len(set(config.dilations)) + config.query_query_knn
-    each += (knn + drawn + config.unlabelled_knn) * (2 if config.both_ways else 1)
-    return (support_nodes + cells) * BYTES_NODE + (support + cells * each) * BYTES_EDGE
+    others = max(support_nodes - 1, 0)
+    support = 2 * support_nodes * sum(min(n, others) for n in (config.bg_bg, config.fg_fg, config.fg_bg))
+    each = config.connectivity * len(set(config.dilations)) + min(config.query_query_knn, cells)
+    partners = min(config.query_support_knn + config.query_support_random, support_nodes)
+    partners += min(config.unlabelled_knn, cells)
+    return support + cells * (each + partners * (2 if config.both_ways else 1))
 
 
-def check_memory(needed: int, device: torch.device) -> None:
-    """Refuse a graph of `needed` bytes where it would not fit.
+def estimate_bytes(support_nodes: int, cells: int, config: GraphConfig) -> int:
+    """Memory that a task graph takes at most while it is built and used once, without the model's activations.
+
+    Measured peaks, of building and of the edges sorted both ways beside the graph, lie between a half and all of it
+    from 128 x 128 nodes on (`benchmarks/speed_graph.py`); for small graphs add `RESERVE`.
+
+    Args:
+        support_nodes: Number of support nodes.
+        cells: Number of query and unlabelled nodes.
+        config: Counts of edges.
+    """
+    return (support_nodes + cells) * BYTES_NODE + count_edges(support_nodes, cells, config) * BYTES_EDGE
+
+
+def check_fits(support_nodes: int, cells: int, config: GraphConfig, device: torch.device, more: int = 0) -> None:
+    """Refuse a graph that has too many edges or would not fit into memory, before anything of it is built.
+
+    Args:
+        support_nodes: Number of support nodes.
+        cells: Number of query and unlabelled nodes.
+        config: Counts of edges.
+        device: Where it would be.
+        more: Further bytes that are needed beside it.
 
     Raises:
-        ConfigError: It takes more than `SHARE` of the free memory.
+        ConfigError: There may be more than `MAX_EDGES` edges, or it takes more than `SHARE` of the free memory.
     """
-    free = free_bytes(device)
-    if free is not None and needed > SHARE * free:
+    edges = count_edges(support_nodes, cells, config)
+    size = f"{support_nodes + cells:,} nodes and up to {edges:,} edges"
+    advice = "raise graph.stride, or lower num_fg, num_bg, the edges per node, backbone.size or the number of pictures"
+    if edges > MAX_EDGES:
+        raise ConfigError(f"task graph: {size}, expected at most {MAX_EDGES:,} edges; {advice}")
+    needed, free = estimate_bytes(support_nodes, cells, config) + more, free_bytes(device)
+    if free is not None and needed + RESERVE > SHARE * free:
         raise ConfigError(
-            f"task graph: needs about {needed / 2**30:.1f} GiB, {free / 2**30:.1f} GiB are free on {device.type};"
-            " raise graph.stride, or lower the edges per node, backbone.size or the number of pictures"
+            f"task graph: {size} need about {_amount(needed)}, {_amount(free)} are free on {device.type}; {advice}"
         )
 
 
-def free_bytes(device: torch.device) -> int | None:
-    """Free memory of a device; `None` where the system does not tell."""
-    if device.type == "cuda":
-        return int(torch.cuda.mem_get_info(device)[0])
-    try:
-        lines = Path("/proc/meminfo").read_text().splitlines()
-    except OSError:
-        return None
-    for line in lines:
-        if line.startswith("MemAvailable:"):
-            return int(line.split()[1]) * 1024
-    return None
+def _amount(size: int) -> str:
+    return f"{size / 2**30:.1f} GiB" if size >= 2**30 else f"{size / 2**20:.1f} MiB"

@@ -14,7 +14,7 @@ from pixgraph.data.picture import Picture
 from pixgraph.errors import DataError
 from pixgraph.graph.backend import Graph, make_graph
 from pixgraph.graph.cells import check_finite
-from pixgraph.graph.checks import check_config
+from pixgraph.graph.checks import check_config, check_fits
 from pixgraph.graph.edges import edge_features, switch_features
 from pixgraph.graph.embedding import Embedding, EmbeddingSpace, stacked_embedding
 from pixgraph.graph.sampling import SampledNodes, sample_nodes
@@ -84,7 +84,7 @@ def support_graph(
 
     Raises:
         DataError: No picture, one without a label, or none with a known pixel.
-        ConfigError: A setting is out of range.
+        ConfigError: A setting is out of range, or the graph would not fit into memory.
     """
     return support_part(pictures, config, seed, embedding).graph()
 
@@ -100,6 +100,8 @@ def support_part(
             f"support: {len(nodes)} pictures give no node, expected labelled pixels;"
             " mark some foreground and background, or raise num_fg and num_bg"
         )
+    vectors = sum(f.shape[0] for f in pictures[0].features) * 8  # bytes of a node's, and of a copy
+    check_fits(sum(map(len, nodes)), 0, config, pictures[0].rgb.device, sum(map(len, nodes)) * vectors)
     rgbxy = torch.cat([_pixels(p, n) for p, n in zip(pictures, nodes, strict=True)])
     image = np.repeat(np.arange(len(nodes)), [len(n) for n in nodes])
     label = np.concatenate([n.label for n in nodes])

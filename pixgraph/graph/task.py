@@ -12,7 +12,7 @@ from pixgraph.data.picture import FewShotTask, Picture
 from pixgraph.errors import DataError
 from pixgraph.graph.backend import Graph, make_graph
 from pixgraph.graph.cells import Cells, grid_size, picture_cells
-from pixgraph.graph.checks import check_memory, estimate_bytes
+from pixgraph.graph.checks import check_fits
 from pixgraph.graph.edge_blocks import EdgeArrays, EdgeBlock, LatticeEdges, ReadyEdges, written
 from pixgraph.graph.embedding import Embedding
 from pixgraph.graph.lattice import check_dilations
@@ -43,7 +43,8 @@ def task_graph(task: FewShotTask, config: GraphConfig, seed: int = 0, embedding:
         edata ``feature`` (E, 3) float32, ``kind`` (E,) uint8 (`EdgeKind`).
 
     Raises:
-        ConfigError: A setting is out of range, does not fit the pictures, or the graph would not fit into memory.
+        ConfigError: A setting is out of range or does not fit the pictures, or the graph would have more than 2**31 - 1
+            edges or not fit into memory.
         DataError: No support or query, a support without known pixels, or colours or features that are not finite.
     """
     return attach_queries(support_part(task.support, config, seed, embedding), task.query, task.unlabelled)
@@ -82,7 +83,7 @@ def _all_cells(part: SupportPart, pictures: Sequence[Picture]) -> list[Cells]:
     for height, width in grids:
         check_dilations(height, width, config.dilations)
     counts = [height * width for height, width in grids]
-    check_memory(estimate_bytes(len(part.label), sum(counts), config), part.rgbxy.device)
+    check_fits(len(part.label), sum(counts), config, part.rgbxy.device)
     searched = max(config.query_support_knn, config.query_query_knn, config.unlabelled_knn) > 0
     first, cells = len(part.label), []
     for picture, count in zip(pictures, counts, strict=True):

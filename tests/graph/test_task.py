@@ -7,7 +7,7 @@ from tiny_task import content, picture, task
 
 from pixgraph.config import GraphConfig
 from pixgraph.errors import ConfigError, DataError
-from pixgraph.graph import checks, embedding
+from pixgraph.graph import embedding
 from pixgraph.graph.edges import EdgeKind, edge_features
 from pixgraph.graph.embedding import EmbeddingSpace, node_embedding
 from pixgraph.graph.lattice import lattice_edges
@@ -251,19 +251,3 @@ def test_bad_input():
     bad.features[1][0, 0, 0] = torch.nan
     with pytest.raises(DataError, match="embedding of picture 'p100': got NaN"):
         task_graph(replace(t, query=[bad]), CONFIG)
-
-
-def test_a_graph_that_does_not_fit_is_refused_before_it_is_built(monkeypatch):
-    t = task()
-    graph = task_graph(t, ALL)
-    held = sum(x.nbytes for x in [*dict(graph.ndata).values(), *dict(graph.edata).values(), *graph.edges()])
-    assert held < checks.estimate_bytes(63, 64, ALL) < 8 * held
-    monkeypatch.setattr(checks, "free_bytes", lambda device: 10_000)
-    with pytest.raises(
-        ConfigError, match=r"task graph: needs about 0\.0 GiB, 0\.0 GiB are free on cpu; raise graph.stride"
-    ):
-        task_graph(t, CONFIG)
-    monkeypatch.setattr(checks, "free_bytes", lambda device: None)
-    task_graph(t, CONFIG)
-    monkeypatch.undo()
-    assert checks.free_bytes(torch.device("cpu")) != 0
