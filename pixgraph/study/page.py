@@ -23,8 +23,9 @@ NOTES = {
     "importance": "Share of the variance that a factor explains alone, by {}.",
     "interactions": "Variance of mIoU that a pair explains beyond all main effects, and what permuted trials give. p "
     "is corrected for the number of pairs.",
-    "memory": "Memory is the estimate of what the graph takes at most while it is built and used. Times are brought to "
-    "an even speed of the machine by a reference that is timed in every trial.",
+    "memory": "Memory is the estimate of what the graph takes at most while it is built and used. Times are "
+    "processor times where a worker has one thread, brought to an even speed of the machine by a reference that is "
+    "timed in every trial.",
 }
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from pixgraph.errors import PixgraphError, RunError
-from pixgraph.study.driver import Work, run_trials
+from pixgraph.study.driver import Work, lay_down, run_trials
 from pixgraph.study.factors import Choice, Factor, Range
 from pixgraph.study.objective import GraphObjective, describe
 from pixgraph.study.options import StudyOptions, base_config, check_options, fixed_settings
@@ -52,7 +52,8 @@ def run_study(options: StudyOptions, say: Say = print) -> Findings | None:
         raise RunError(f"cannot make {out}: {error.strerror}; choose another --out") from error
     storage = open_storage(storage_url(out, options.storage))
     with quiet():
-        open_study(storage, work.name, work.settings)  # other settings are refused before anything is computed
+        # Other settings are refused before anything is computed, and no two workers lay the plan down.
+        lay_down(open_study(storage, work.name, work.settings), work.plan)
     say(f"study {work.name}: {len(work.plan)} trials of {len(work.factors)} factors in {out}")
     if options.workers == 1:
         _work(options, work, left_out, 0, say)

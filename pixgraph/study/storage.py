@@ -37,7 +37,7 @@ def load_optuna() -> Any:
         import optuna
     except ImportError as error:
         raise DependencyError(f"the study needs optuna ({error}); run: pip install 'pixgraph[study]'") from error
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
     return optuna
 
 
@@ -139,10 +139,11 @@ def open_study(storage: optuna.storages.BaseStorage, name: str, settings: str, s
     Raises:
         RunError: The study was begun with other settings.
     """
-    study = load_optuna().create_study(
-        storage=storage, sampler=sampler, study_name=name, directions=list(DIRECTIONS), load_if_exists=True
-    )
-    study.set_metric_names(["mIoU", "milliseconds", "megabytes"])
+    with quiet():
+        study = load_optuna().create_study(
+            storage=storage, sampler=sampler, study_name=name, directions=list(DIRECTIONS), load_if_exists=True
+        )
+        study.set_metric_names(["mIoU", "milliseconds", "megabytes"])
     known = study.user_attrs.get("settings")
     if known is None:
         study.set_user_attr("settings", settings)

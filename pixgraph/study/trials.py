@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import optuna
     from optuna.trial import FrozenTrial
 
-DETAIL_COLUMNS = ("cpu_ms", "reference_ms", "resident_mb", "training_seconds", "seconds")
+DETAIL_COLUMNS = ("wall_ms", "reference_ms", "resident_mb", "training_seconds", "seconds")
 
 
 @dataclass
