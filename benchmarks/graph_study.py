@@ -52,12 +52,13 @@ def parser() -> argparse.ArgumentParser:
     add("--workers", type=int, default=max(1, (os.cpu_count() or 1)), help="processes (default: one a core)")
     add("--seeds", type=int, default=3, help="episode lists (default: %(default)s)")
     add("--episodes", type=int, default=8, help="episodes a list, data set and shots (default: %(default)s)")
+    add("--drawn_episodes", type=int, default=5, help="the same in random and TPE trials (default: %(default)s)")
     add("--shots", type=int, nargs="+", default=[1, 5], help="supports of training-free trials (default: 1 5)")
     add("--grid", type=int, help="trials of one factor at a time (default: all)")
     add("--random", type=int, default=70, help="random trials (default: %(default)s)")
     add("--tpe", type=int, default=40, help="TPE trials, half of them to start with at random (default: %(default)s)")
     add("--training", type=int, help="short trainings of one factor at a time (default: all)")
-    add("--steps", type=int, default=60, help="steps of a short training (default: %(default)s)")
+    add("--steps", type=int, default=40, help="steps of a short training (default: %(default)s)")
     add("--only", nargs="+", choices=["grid", "random", "tpe", "training", "confirm"], help="only these parts")
     return made
 
@@ -82,15 +83,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-KEPT = ("datasets", "backbone", "size", "seeds", "episodes", "shots", "steps", "workers")
+KEPT = ("datasets", "backbone", "size", "seeds", "episodes", "drawn_episodes", "shots", "steps", "workers")
 
 
 def parts(args: argparse.Namespace) -> dict[str, dict[str, Any]]:
     """Part to the options that set it apart."""
     found: dict[str, dict[str, Any]] = {
         "grid": {"sampler": "grid", "trials": args.grid},
-        "random": {"sampler": "random", "trials": args.random, "prune": False},
-        "tpe": {"sampler": "tpe", "trials": args.tpe},
+        "random": {"sampler": "random", "trials": args.random, "episodes": args.drawn_episodes, "prune": False},
+        "tpe": {"sampler": "tpe", "trials": args.tpe, "episodes": args.drawn_episodes},
         "training": {"mode": "train", "sampler": "grid", "trials": args.training, "space": args.training_space},
     }
     return {name: changes for name, changes in found.items() if changes["trials"] != 0}

@@ -71,16 +71,16 @@ def read_rows(storage: optuna.storages.BaseStorage) -> list[Row]:
 
 
 def machine_speed(rows: Sequence[Row]) -> None:
-    """Add ``even_ms`` to the details: the time of a query, had the machine been equally quick in every trial.
+    """Add ``even_ms`` to the details: the time of a query, had the machine always been as quick as at its quickest.
 
-    That is the measured time times the median over all trials of ``reference_ms``, over the trial's own.
+    That is the measured time times the smallest ``reference_ms`` of all trials, over the trial's own.
     """
     known = [row.details["reference_ms"] for row in rows if row.details.get("reference_ms")]
-    middle = statistics.median(known) if known else None
+    quickest = min(known, default=None)
     for row in rows:
         own = row.details.get("reference_ms")
         if row.milliseconds is not None:
-            row.details["even_ms"] = row.milliseconds * middle / own if middle and own else row.milliseconds
+            row.details["even_ms"] = row.milliseconds * quickest / own if quickest and own else row.milliseconds
 
 
 def write_trials(rows: Sequence[Row], folder: Path) -> list[Path]:

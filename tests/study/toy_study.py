@@ -1,10 +1,12 @@
 """A study without pictures: two factors, an objective that is arithmetic, and a worker to be killed."""
 
+import functools
 import sys
 import time
 from pathlib import Path
 
 from pixgraph.config import Config
+from pixgraph.data.synthetic import SyntheticShapes
 from pixgraph.errors import DataError
 from pixgraph.study.driver import Outcome, Work, run_trials
 from pixgraph.study.plan import make_plan
@@ -16,6 +18,11 @@ SPACE = """
 - {key: graph.sampling, choices: [uniform, boundary]}
 """
 BLOCKS = ("a, seed 0", "a, seed 1", "b, seed 0", "b, seed 1")
+
+
+@functools.cache  # counting the classes of generated pictures draws them all
+def generated(split):
+    return SyntheticShapes(split, size=64, n_pictures=72)
 
 
 def factors(folder, text=SPACE):
