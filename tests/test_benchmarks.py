@@ -13,7 +13,7 @@ from pixgraph.config import BackboneConfig, Config, GraphConfig, ModelConfig, So
 from pixgraph.data.synthetic import SyntheticShapes
 from pixgraph.errors import CheckpointError, ConfigError, DataError, PixgraphError
 
-SCRIPTS = ("accuracy", "ablation", "speed_query", "speed_import", "speed_episodes")
+SCRIPTS = ("accuracy", "ablation", "speed_query", "speed_import", "speed_episodes", "graph_study")
 SMALL = ["--dataset", "synthetic", "--backbone", "filters", "--size", "64"]
 TINY = {"train.batch": 1, "model.width": 16, "model.heads": 2, "model.decoder_blocks": 1, "graph.dilations": [1, 2]}
 
