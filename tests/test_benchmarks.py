@@ -13,7 +13,7 @@ from pixgraph.config import BackboneConfig, Config, GraphConfig, ModelConfig, So
 from pixgraph.data.synthetic import SyntheticShapes
 from pixgraph.errors import CheckpointError, ConfigError, DataError, PixgraphError
 
-SCRIPTS = ("accuracy", "ablation", "speed_query", "speed_import", "speed_episodes", "graph_study")
+SCRIPTS = ("accuracy", "ablation", "speed_query", "speed_import", "speed_episodes", "graph_study", "speed_graph", "speed_attention")
 SMALL = ["--dataset", "synthetic", "--backbone", "filters", "--size", "64"]
 TINY = {"train.batch": 1, "model.width": 16, "model.heads": 2, "model.decoder_blocks": 1, "graph.dilations": [1, 2]}
 
@@ -269,6 +269,72 @@ def test_episodes_are_timed_without_the_backbone(tmp_path):
     assert all(row["backbone_calls"] == 0 and row["per_second_in_memory"] > 0 for row in rows)
     with pytest.raises(ConfigError, match="--cache: got no folder"):
         script("speed_episodes").main([*SMALL, "--cache", ""])
+
+
+def test_graphs_are_built_by_all_and_measured(tmp_path, monkeypatch):
+    speed = script("speed_graph")
+    chosen = [("pixgraph", script("graph_cases").Case(32, shots=1)), ("NumPy + DGL", script("graph_cases").Case(16, shots=1))]
+    monkeypatch.setattr(speed, "memory_cases", lambda base, args: chosen)
+    small = ["--side", "16", "--small", "16", "--sides", "16", "--rounds", "2", "--supports", "1"]
+    speed.main([*small, "--out", str(tmp_path)])
+    found, text = result(tmp_path, "speed_graph"), (tmp_path / "speed_graph.md").read_text()
+    assert {row["builder"] for row in found["growth"]["nodes"]} == {"pixgraph", "NumPy + DGL", "PyG"}
+    assert {row["builder"] for row in found["small"]} == {"pixgraph", *speed.SLOW}
+    for name, rows in found["growth"].items():
+        for row in rows:
+            same = [other for other in rows if other["case"] == row["case"]]
+            assert {other["edges"] for other in same} == {row["edges"]}, name
+            assert 0 < row["time"]["min_ms"] <= row["time"]["median_ms"]
+    if Path("/proc/self/clear_refs").exists():
+        ours, theirs = found["memory"]
+        assert ours["estimate"] > ours["returned"] > theirs["returned"] > 0
+        assert "16 x 16, 8 random: NumPy + DGL" in text
+    assert "4 random + 4 nearest, blocks of 4: pixgraph" in text
+    assert (tmp_path / "speed_graph.png").stat().st_size > 1000
+    with pytest.raises(ConfigError, match="expected 16 or more, so that all dilations fit"):
+        speed.main(["--side", "8"])
+
+
+def test_recall_of_blocks_is_measured_on_episodes(tmp_path):
+    script("graph_recall")
+    args = script("speed_graph").parser().parse_args([*SMALL, "--cache", str(tmp_path / "c")])
+    rows = script("graph_recall").recall_on(args, "synthetic", 2, 4)
+    assert [row["block"] for row in rows] == [2, 4, 8]
+    assert all(0.3 < row["lowest_recall"] <= row["recall"] <= 1 and 0.5 < row["agreement"] <= 1 for row in rows)
+
+
+def test_attention_layers_are_timed_and_what_is_too_much_is_listed(tmp_path, monkeypatch):
+    speed, peers = script("speed_attention"), script("attention_peers")
+    kept = ("pixgraph", "gather and scatter")
+    monkeypatch.setattr(speed, "METHODS", {name: peers.METHODS[name] for name in kept})
+    monkeypatch.setattr(speed, "OPERATORS", {})
+    monkeypatch.setattr(script("attention_report"), "METHODS", speed.METHODS)
+    monkeypatch.setattr(script("attention_report"), "OPERATORS", {})
+    speed.main(["--quick", "--no_memory", "--sides", "12", "16", "--out", str(tmp_path)])
+    found = result(tmp_path, "speed_attention")
+    assert [p["nodes"] for p in found["growth"]["nodes"]] == [144, 256]
+    assert all(len(one["both"]) == 2 for one in found["default"]["layers"].values())
+    assert (tmp_path / "speed_attention.png").stat().st_size > 1000
+    assert "| gather and scatter |" in (tmp_path / "speed_attention.md").read_text()
+    layers = {"a": {"both": [2.0]}, "b": {"both": [0.1]}, "c": {"skipped": "absent"}, "d": {"both": [0.1]}}
+    left_out = speed.too_much(10, layers, {"b": [{"peak_mb": 1e12}]}, 6.0)
+    assert left_out == {"a": "predicted 20 s a pass", "b": "predicted 9765625000 GiB", "c": "absent"}
+    with pytest.raises(ConfigError, match="--channels: got 6, expected a multiple of --heads 4"):
+        speed.main(["--channels", "6", "--heads", "4"])
+
+
+def test_compared_layers_of_attention_give_the_same_numbers():
+    """Ours on either engine and the gathered reference, with the same weights."""
+    problems, peers = script("attention_problem"), script("attention_peers")
+    problem = problems.Problem(12, 2, 8, 2)
+    ours, plain = problems.EdgeAttentionLayer(8, 2, "torch"), problems.GatherLayer(8, 2)
+    plain.query_key_value, plain.merge = ours.query_key_value, ours.merge
+    plain.edge[0], plain.edge[2] = ours.first, ours.last
+    graph, order, feature = problems.ordered(problem)
+    got = ours(graph, order, problem.states, feature)
+    torch.testing.assert_close(got, plain(problem.states, *problem.edges, problem.feature))
+    growth = script("attention_measure").peak_growth(peers.METHODS["pixgraph"].build(problem), problem)
+    assert growth is None or growth >= 0
 
 
 def test_errors_of_the_user_end_in_one_line(monkeypatch, capsys):
