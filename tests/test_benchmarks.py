@@ -13,7 +13,16 @@ from pixgraph.config import BackboneConfig, Config, GraphConfig, ModelConfig, So
 from pixgraph.data.synthetic import SyntheticShapes
 from pixgraph.errors import CheckpointError, ConfigError, DataError, PixgraphError
 
-SCRIPTS = ("accuracy", "ablation", "speed_query", "speed_import", "speed_episodes", "graph_study", "speed_graph", "speed_attention")
+SCRIPTS = (
+    "accuracy",
+    "ablation",
+    "speed_query",
+    "speed_import",
+    "speed_episodes",
+    "graph_study",
+    "speed_graph",
+    "speed_attention",
+)
 SMALL = ["--dataset", "synthetic", "--backbone", "filters", "--size", "64"]
 TINY = {"train.batch": 1, "model.width": 16, "model.heads": 2, "model.decoder_blocks": 1, "graph.dilations": [1, 2]}
 
@@ -273,7 +282,10 @@ def test_episodes_are_timed_without_the_backbone(tmp_path):
 
 def test_graphs_are_built_by_all_and_measured(tmp_path, monkeypatch):
     speed = script("speed_graph")
-    chosen = [("pixgraph", script("graph_cases").Case(32, shots=1)), ("NumPy + DGL", script("graph_cases").Case(16, shots=1))]
+    chosen = [
+        ("pixgraph", script("graph_cases").Case(32, shots=1)),
+        ("NumPy + DGL", script("graph_cases").Case(16, shots=1)),
+    ]
     monkeypatch.setattr(speed, "memory_cases", lambda base, args: chosen)
     small = ["--side", "16", "--small", "16", "--sides", "16", "--rounds", "2", "--supports", "1"]
     speed.main([*small, "--out", str(tmp_path)])
