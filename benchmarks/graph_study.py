@@ -55,7 +55,7 @@ def parser() -> argparse.ArgumentParser:
     add("--drawn_episodes", type=int, default=5, help="the same in random and TPE trials (default: %(default)s)")
     add("--shots", type=int, nargs="+", default=[1, 5], help="supports of training-free trials (default: 1 5)")
     add("--grid", type=int, help="trials of one factor at a time (default: all)")
-    add("--random", type=int, default=70, help="random trials (default: %(default)s)")
+    add("--random", type=int, default=80, help="random trials (default: %(default)s)")
     add("--tpe", type=int, default=40, help="TPE trials, half of them to start with at random (default: %(default)s)")
     add("--training", type=int, help="short trainings of one factor at a time (default: all)")
     add("--steps", type=int, default=40, help="steps of a short training (default: %(default)s)")

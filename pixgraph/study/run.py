@@ -113,8 +113,17 @@ def _worker(options: StudyOptions, worker: int, threads: int) -> None:
     """A process of its own."""
     torch.set_num_threads(threads)
     work, left_out = prepare(options)
+    parent = multiprocessing.parent_process()
+
+    def say(text: str) -> None:
+        """Tell how far it is; end with the command that started this process."""
+        if parent is not None and not parent.is_alive():
+            raise SystemExit(1)
+        sys.stdout.write(f"{text}\n")
+        sys.stdout.flush()
+
     try:
-        _work(options, work, left_out, worker, lambda text: print(text, flush=True))  # noqa: T201
+        _work(options, work, left_out, worker, say)
     except PixgraphError as error:
         sys.stderr.write(f"pixgraph: error: {' '.join(str(error).split())}\n")
         raise SystemExit(2) from error
