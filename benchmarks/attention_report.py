@@ -11,6 +11,7 @@ from attention_peers import COMPILED, METHODS, OPERATORS
 from recording import milliseconds, spread, table
 
 OURS = "pixgraph"
+SPARSE = "PyG's layers get an EdgeIndex; a SparseTensor, which needs torch_sparse, is not compared."
 NOTES = METHODS | COMPILED | OPERATORS
 
 
@@ -24,7 +25,7 @@ def report(result: Mapping[str, Any]) -> str:
         f"lattice of {default['nodes']:,} nodes and {default['edges']:,} edges, float32 on {default['device']}. Times "
         f"in ms: median (quartiles) of {default['rounds']} rounds in one process, each layer in turn; ratios to "
         f"{OURS} round by round. Memory in MiB: by how much the peak of a process grows during forward and backward. "
-        "`first` is the first pass and includes compiling; `prepare` is what is done once for a graph.",
+        "`first` is the first pass and includes compiling; `prepare` is what is done once for a graph. " + SPARSE,
         verdict(default["layers"], memory),
         table(
             ["layer", "forward", "forward + backward", "ratio", "memory", "ratio", "prepare", "first", "remark"],

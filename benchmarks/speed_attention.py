@@ -20,6 +20,9 @@ from workbench import add_output_arguments, guarded
 
 from pixgraph.errors import ConfigError
 
+QUICK = {"side": 16, "sides": [12, 16], "small": 12, "dilations": [1, 2], "channels": 16, "heads": 2, "widths": [16]}
+"""Sizes of ``--quick``."""
+
 LARGE_SIDE = 512
 """The largest lattice whose memory is measured."""
 
@@ -30,6 +33,10 @@ CHILD_SECONDS = 300
 def main(argv: Sequence[str] | None = None) -> int:
     """Measure, and write the tables and the plot."""
     args = parser().parse_args(argv)
+    if args.quick:
+        small = parser()
+        small.set_defaults(**QUICK, rounds=2, growth_rounds=1, no_compile=True)
+        args = small.parse_args(argv)
     if min([args.side, *args.sides]) <= 8:
         raise ConfigError("--side, --sides: expected more than 8, the longest edges of the lattice")
     if args.channels % args.heads:
@@ -73,6 +80,7 @@ def parser() -> argparse.ArgumentParser:
     add("--growth_rounds", type=int, default=3, help="rounds at the others (default: %(default)s)")
     add("--limit", type=float, default=6.0, help="seconds a pass beyond which a layer is left out (default: 6)")
     add("--device", default="cpu", choices=["cpu", "cuda"], help="where (default: %(default)s)")
+    add("--quick", action="store_true", help="tiny sizes, to see that it runs; its numbers mean nothing")
     add("--no_compile", action="store_true", help="leave out torch.compile, which takes minutes")
     add("--no_memory", action="store_true", help="leave out peak memory, which needs a process for each layer")
     add_output_arguments(made)
