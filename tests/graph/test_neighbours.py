@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from pixgraph.errors import DataError, DependencyError
-from pixgraph.graph import neighbours
+from pixgraph.graph import faiss_backend, neighbour_engines, neighbour_tree
 from pixgraph.graph.neighbours import nearest_neighbours
 
 
@@ -32,10 +32,10 @@ def oracle(points, k, queries=None, exclude_self=True, metric="l2"):
 @pytest.fixture(params=["tree-or-faiss", "torch"])
 def engine(request, monkeypatch):
     if request.param == "torch":
-        monkeypatch.setattr(neighbours, "TREE_DIMENSIONS", 0)
-        monkeypatch.setattr(neighbours, "load_faiss", lambda: None)
+        monkeypatch.setattr(neighbour_engines, "TREE_DIMENSIONS", 0)
+        monkeypatch.setattr(neighbour_engines, "load_faiss", lambda: None)
     else:
-        monkeypatch.setattr(neighbours, "FEW_PAIRS", 0)
+        monkeypatch.setattr(neighbour_tree, "SORT_FROM", 0)
     return request.param
 
 
@@ -181,13 +181,13 @@ def test_two_faiss_packages_are_refused(monkeypatch):
         def __init__(self, name):
             self.metadata = {"Name": name}
 
-    monkeypatch.setattr(neighbours.metadata, "distributions", lambda name: [Installed(name)])
-    neighbours.load_faiss.cache_clear()
+    monkeypatch.setattr(faiss_backend.metadata, "distributions", lambda name: [Installed(name)])
+    faiss_backend.load_faiss.cache_clear()
     try:
         with pytest.raises(DependencyError, match="faiss-cpu and faiss-gpu are both installed"):
-            neighbours.load_faiss()
+            faiss_backend.load_faiss()
     finally:
-        neighbours.load_faiss.cache_clear()
+        faiss_backend.load_faiss.cache_clear()
 
 
 def test_works_without_faiss():
