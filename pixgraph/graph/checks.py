@@ -107,7 +107,8 @@ def check_fits(support_nodes: int, cells: int, config: GraphConfig, device: torc
     advice = "raise graph.stride, or lower num_fg, num_bg, the edges per node, backbone.size or the number of pictures"
     if edges > MAX_EDGES:
         raise ConfigError(f"task graph: {size}, expected at most {MAX_EDGES:,} edges; {advice}")
-    needed, free = estimate_bytes(support_nodes, cells, config) + more, free_bytes(device)
+    needed = estimate_bytes(support_nodes, cells, config) + more
+    free = free_bytes(device) if needed > RESERVE else None  # asking takes a millisecond, a small graph three
     if free is not None and needed + RESERVE > SHARE * free:
         raise ConfigError(
             f"task graph: {size} need about {_amount(needed)}, {_amount(free)} are free on {device.type}; {advice}"

@@ -41,7 +41,7 @@ def by_hand(points, vectors, grid, k, block):
         for left in range(0, grid[1], block):
             rows, columns = slice(top, top + block), slice(left, left + block)
             nodes = image[rows, columns].flatten(0, 1)
-            near = (known @ rounded(nodes.mean(0))).topk(min(4 * k, len(points))).indices
+            near = (known @ rounded(nodes.mean(0))).topk(min(2 * k + 8, len(points))).indices
             best = (rounded(nodes) @ known[near].T).topk(k, dim=1).indices
             found[rows, columns] = near[best].view(found[rows, columns].shape)
     return found.view(-1, k)
@@ -91,6 +91,17 @@ def test_more_wanted_candidates_than_points_and_vectors_of_zero():
     assert torch.equal(found.sort(dim=1).values, torch.arange(3).expand(64, 3))
     found = block_neighbours(torch.zeros(5, 16), torch.zeros(64, 16), (8, 8), 2, 4)
     assert (found[:, 0] != found[:, 1]).all()
+
+
+@pytest.mark.parametrize("m", [1, 2, 16, 64, 65, 100])
+def test_the_largest_are_those_of_a_stable_sort(m):
+    generator = torch.Generator().manual_seed(m)
+    products = torch.randint(-3, 4, (5, m, 9), generator=generator).float()
+    products[0] = torch.randint(-(2**24), 2**24 + 1, (m, 9), generator=generator).float()
+    products[1], products[2] = 2.0**24, -(2.0**24)
+    k = min(m, 12)
+    expected = products.sort(dim=1, descending=True, stable=True).indices[:, :k].transpose(1, 2)
+    assert torch.equal(module._largest(products, k), expected)
 
 
 def test_the_numbers_of_bits_make_products_exact():
