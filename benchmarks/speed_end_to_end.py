@@ -42,6 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         rows.append(measure_times(args, supports))
         for method, found in rows[-1]["methods"].items():
             found["memory"] = _child(args, method, supports)
+            print(f"K = {supports}, {method}: {found['whole']['median_ms']} ms", file=sys.stderr)
     settings = {key: getattr(args, key) for key in ("size", "stride", "rounds")}
     result = {**provenance(args.data), **settings, "rows": rows}
     name = args.name or ("speed_end_to_end" if args.device == "cpu" else "speed_end_to_end_gpu")

@@ -79,6 +79,7 @@ def measure(args: argparse.Namespace) -> tuple[dict[str, Any], dict[str, Any]]:
             write_pictures(picture.part(side), Path(name))
             for size, tiling in ((args.size, Tiling(args.tile, args.tile // 8)), (args.size, None), (side, None)):
                 costs.append(cost(args, side, tiling, size, Path(name)))
+                print(costs[-1], file=sys.stderr)
     settings = {key: getattr(args, key) for key in ("dataset", "backbone", "size", "cell", "tile", "limit_gb")}
     method = "graph" if args.run else "propagate"
     result = {**provenance(args.data), **settings, "method": method, "classes": picture.names}
