@@ -68,7 +68,7 @@ def rank(found: Candidates, k: int, own: Tensor | None) -> tuple[Tensor, Tensor]
     rows = (~clean).nonzero()[:, 0]
     best, distance = index[:, first : first + k].contiguous(), far[:, first : first + k].contiguous()
     if len(rows):
-        best[rows], distance[rows] = _sorted(index[rows], far[rows], k, None if own is None else own[rows])
+        best[rows], distance[rows] = first_by_distance(index[rows], far[rows], k, None if own is None else own[rows])
     return best, distance
 
 
@@ -82,13 +82,13 @@ def rank_all(p: Tensor, q: Tensor, k: int, own: Tensor | None, metric: Metric) -
         mine = None if own is None else own[start : start + step]
         index = every.expand(len(part), -1)
         far = distances(p, part, index, metric) if metric == "cosine" else _euclidean(part, p)
-        found = _sorted(index, far, k, mine)
+        found = first_by_distance(index, far, k, mine)
         best.append(found[0])
         distance.append(found[1])
     return torch.cat(best), torch.cat(distance)
 
 
-def _sorted(index: Tensor, far: Tensor, k: int, own: Tensor | None) -> tuple[Tensor, Tensor]:
+def first_by_distance(index: Tensor, far: Tensor, k: int, own: Tensor | None) -> tuple[Tensor, Tensor]:
     """The first k of the candidates (r, c) by (distance, index), without the point `own` (r,) of each row."""
     if own is not None:
         far = far.masked_fill(index == own.unsqueeze(1), torch.inf)

@@ -1,6 +1,7 @@
 """Exact nearest neighbours with one contract for every dimension and device.
 
-`neighbour_engines` proposes candidates by the method that is fastest at this size. Whatever proposes them, their
+`neighbour_engines` proposes candidates by the method that is fastest at this size; `approximate_neighbours` is the
+faster search that may miss some, for who asks for it. Whatever proposes them, their
 distances come from coordinate differences and are ranked by (distance, index), and rows where more points may belong to
 a tie at the end are searched again. So the answer depends neither on the number of threads nor on how a matrix product
 was rounded; two engines agree but for the last bit of a distance.
@@ -72,7 +73,7 @@ def nearest_neighbours(
         return q.new_empty((len(q), k), dtype=torch.int64), q.new_empty((len(q), k), dtype=torch.float32)
     check_size(p, len(q), k)
     p, q, scale = prepared(p, q, metric)
-    index, distance = _search(p, q, k, skip_self, metric)
+    index, distance = search(p, q, k, torch.arange(len(q), device=p.device) if skip_self else None, metric)
     return index, distance if scale == 1 else distance.mul_(scale)
 
 
@@ -145,22 +146,34 @@ def prepared(p: Tensor, q: Tensor, metric: str) -> tuple[Tensor, Tensor, float]:
     centre = p.mean(0)
     p = p - centre
     q = p if same else q - centre
-    largest = max(float(torch.stack(x.aminmax()).abs().max()) for x in ((p,) if same else (p, q)) if x.numel())
+    extremes = [torch.stack(x.aminmax()).abs().max() for x in ((p,) if same else (p, q)) if x.numel()]
+    largest = max(map(float, extremes), default=0.0)
     scale = 2.0 ** np.frexp(largest)[1] if largest > 0 else 1.0  # a power of two: exact
     p = (p / scale).float()
     return p, p if same else (q / scale).float(), float(scale)
 
 
 def _unit(x: Tensor) -> Tensor:
+    if x.shape[1] == 0:
+        return x.float()
     return torch.nn.functional.normalize(x / x.abs().amax(1, keepdim=True).clamp_min(1e-30)).float()
 
 
-def _search(p: Tensor, q: Tensor, k: int, skip_self: bool, metric: Metric) -> tuple[Tensor, Tensor]:
-    """Indices and distances (m, k), in rounds: rows with an open tie get more candidates."""
-    m = len(q)
-    enough = min(len(p), 4 * k + 64)
-    own = torch.arange(m, device=p.device) if skip_self else None
-    count = k + skip_self + 1
+def search(p: Tensor, q: Tensor, k: int, own: Tensor | None, metric: Metric) -> tuple[Tensor, Tensor]:
+    """The exact search itself, in rounds: rows with an open tie get more candidates.
+
+    Args:
+        p: Points (n, d) as `prepared` gives them.
+        q: Queries (m, d), too.
+        k: How many, 1..n, or 1..n - 1 with `own`.
+        own: (m,) index of the point that each row must not contain, or `None`.
+        metric: "l2" or "cosine".
+
+    Returns:
+        Indices (m, k) int64 and distances (m, k) float32 in the scale of `p`.
+    """
+    enough = min(len(p), 4 * k + 64) if p.shape[1] else 0  # without coordinates all are equally near
+    count = k + (own is not None) + 1
     if count >= enough:
         return rank_all(p, q, k, own, metric)
     propose = choose_engine(p, metric)

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from pixgraph.errors import DataError, DependencyError
-from pixgraph.graph import faiss_backend, neighbour_engines, neighbour_tree
+from pixgraph.graph import faiss_backend, neighbour_engines, neighbour_tree, neighbours, row_workers
 from pixgraph.graph.neighbours import nearest_neighbours
 
 
@@ -165,6 +165,13 @@ def test_refuses_what_is_not_finite(bad):
         nearest_neighbours(np.zeros((3, 3)), 2, queries=x)
 
 
+@pytest.mark.parametrize("metric", ["l2", "cosine"])
+def test_without_coordinates_all_are_equally_near(metric):
+    index, distance = nearest_neighbours(np.zeros((100, 0)), 2, metric=metric)
+    assert index[[0, 1, 99]].tolist() == [[1, 2], [0, 2], [0, 1]]
+    assert distance.unique().tolist() == [0.0 if metric == "l2" else 1.0]
+
+
 def test_refuses_wrong_arguments():
     with pytest.raises(ValueError, match=r"points of shape \(3,\), expected \(n, d\)"):
         nearest_neighbours(np.zeros(3), 1)
@@ -199,3 +206,64 @@ def test_works_without_faiss():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.stdout.strip() == "[[1], [0], [0]]", done.stderr
+
+
+def test_what_cannot_fit_is_refused_before_it_is_tried(monkeypatch):
+    monkeypatch.setattr(neighbours, "free_bytes", lambda device: 2**30)
+    x = torch.zeros(1, 3).expand(50_000_000, 3)
+    with pytest.raises(DataError, match=r"8 neighbours of 50000000 queries .* need about 2\d\.\d GiB, 1\.0 GiB are"):
+        neighbours.check_size(x, len(x), 8)
+    x = torch.zeros(1, 0).expand(2**31, 0)
+    with pytest.raises(DataError, match="got 2147483648 points, expected at most 2147483647"):
+        neighbours.check_size(x, 1, 8)
+
+
+@pytest.mark.parametrize(("n", "count"), [(10_007, 5), (12_288, 9), (40_000, 33), (50, 7)])
+def test_smallest_of_long_rows_equals_a_sort(n, count, monkeypatch):
+    x = torch.from_numpy(np.random.default_rng(n).normal(size=(6, n))).float()
+    x[3] = 1.0
+    x[4, -3:] = -9.0
+    best = neighbour_engines.smallest(x, count)
+    assert torch.equal(best.values, x.sort(dim=1).values[:, :count])
+    assert torch.equal(x.gather(1, best.indices), best.values)
+    assert all(len(set(row)) == count for row in best.indices.tolist())
+
+
+@pytest.mark.parametrize("metric", ["l2", "cosine"])
+@pytest.mark.parametrize("d", [4, 40])
+def test_many_points_on_every_engine(engine, d, metric):
+    """More points than a tile, so that heaps go on from tile to tile and long rows are picked by groups."""
+    rng = np.random.default_rng(d)
+    p = (rng.normal(size=(10_500, d)) * rng.random((10_500, 1))).astype(np.float32)
+    index, distance = nearest_neighbours(p, 6, queries=p[5000:5040], metric=metric)
+    _, far = oracle(p, 6, p[5000:5040], metric=metric)
+    np.testing.assert_allclose(distance.numpy(), far, atol=2e-5)
+    assert index[:, 0].tolist() == list(range(5000, 5040))
+
+
+def test_threads_are_put_back(monkeypatch):
+    threads = torch.get_num_threads()
+    try:
+        torch.set_num_threads(2)
+        seen = row_workers.map_blocks(lambda rows: torch.get_num_threads(), 10, 5)
+        assert list(seen) == [1, 1]
+        assert torch.get_num_threads() == 2
+        with pytest.raises(ZeroDivisionError):
+            row_workers.map_blocks(lambda rows: 1 // rows.start, 10, 5)
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(threads)
+
+
+@pytest.mark.parametrize("precision", ["high", "medium"])
+def test_a_coarser_matrix_product_changes_nothing(precision, engine):
+    """Where products are rounded to bfloat16 or TF32, more candidates are checked."""
+    x = np.random.default_rng(9).normal(size=(400, 16)).astype(np.float32)
+    expected = nearest_neighbours(x, 5)
+    before = torch.get_float32_matmul_precision()
+    try:
+        torch.set_float32_matmul_precision(precision)
+        found = nearest_neighbours(x, 5)
+    finally:
+        torch.set_float32_matmul_precision(before)
+    assert torch.equal(found[0], expected[0])
