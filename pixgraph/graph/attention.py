@@ -27,7 +27,7 @@ from pixgraph.graph.edge_products import edge_dots, incoming_softmax, subtract_a
 Tensor = torch.Tensor
 
 ENGINES = ("auto", "dgl", "torch")
-"""Names of the engines; "auto" takes "torch", which is the faster one on every device."""
+"""Names of the engines; "auto" takes "torch", which runs on every device and is as fast."""
 
 ENGINE_VARIABLE = "PIXGRAPH_ENGINE"
 """Environment variable that replaces "auto", e.g. ``PIXGRAPH_ENGINE=torch``."""
