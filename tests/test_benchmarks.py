@@ -307,6 +307,19 @@ def test_graphs_are_built_by_all_and_measured(tmp_path, monkeypatch):
         speed.main(["--side", "8"])
 
 
+@pytest.mark.slow
+def test_the_estimate_of_a_graphs_memory_is_above_what_is_measured_and_below_twice_that():
+    memory, cases = script("graph_memory"), script("graph_cases")
+    wanted = [cases.Case(128), cases.Case(256), cases.Case(256, drawn=4, nearest=4, block=4), cases.Case(512)]
+    rows = memory.measure_apart([("pixgraph", case) for case in wanted])
+    if not rows:
+        pytest.skip("this system does not tell a process's peak memory")
+    for row in rows:
+        needed = max(row["peak"], row["returned"] + row["sorted"])
+        assert needed < row["estimate"] < 2 * needed
+        assert row["ratio"] < 2
+
+
 def test_recall_of_blocks_is_measured_on_episodes(tmp_path):
     script("graph_recall")
     args = script("speed_graph").parser().parse_args([*SMALL, "--cache", str(tmp_path / "c")])

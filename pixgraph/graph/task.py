@@ -63,16 +63,10 @@ def attach_queries(
     if not queries:
         raise DataError("task graph: got no query picture, expected at least one")
     cells = _all_cells(part, [*queries, *unlabelled])
-    blocks: list[EdgeBlock | None] = []
-    if support_edges:
-        blocks.append(ReadyEdges(EdgeArrays(part.src, part.dst, part.kind, part.feature)))
-    for i, c in enumerate(cells):
-        blocks += [LatticeEdges(c, part.config), support_block(part, c)]
-        if i < len(queries):
-            blocks += [query_block(c, part.config), unlabelled_block(c, cells[len(queries) :], part.config)]
+    blocks = _blocks(part, cells, len(queries), support_edges)
     ndata = _node_data(part, cells, len(queries))
     del cells  # the vectors are not needed any more, and the edges take as much memory
-    edges = written([b for b in blocks if b is not None], ndata["rgbxy"].T.contiguous(), part.config)
+    edges = written(blocks, ndata["rgbxy"].T.contiguous(), part.config)
     return make_graph(edges.src, edges.dst, len(ndata["label"]), ndata, {"feature": edges.feature, "kind": edges.kind})
 
 
@@ -90,6 +84,18 @@ def _all_cells(part: SupportPart, pictures: Sequence[Picture]) -> list[Cells]:
         cells.append(picture_cells(picture, config.stride, first, part.space if searched else None))
         first += count
     return cells
+
+
+def _blocks(part: SupportPart, cells: Sequence[Cells], num_queries: int, support_edges: bool) -> list[EdgeBlock]:
+    """The edges, still to be written: the supports' own, then picture by picture."""
+    config, blocks = part.config, list[EdgeBlock | None]()
+    if support_edges:
+        blocks.append(ReadyEdges(EdgeArrays(part.src, part.dst, part.kind, part.feature)))
+    for i, c in enumerate(cells):
+        blocks += [LatticeEdges(c, config), support_block(part, c)]
+        if i < num_queries:
+            blocks += [query_block(c, config), unlabelled_block(c, cells[num_queries:], config)]
+    return [block for block in blocks if block is not None]
 
 
 def _node_data(part: SupportPart, cells: Sequence[Cells], num_queries: int) -> dict[str, torch.Tensor]:
