@@ -77,7 +77,7 @@ def parser() -> argparse.ArgumentParser:
 
 def target_cases(base: Case) -> list[Case]:
     """8 support edges: random; half of them nearest, or all, by blocks and exactly."""
-    mixed = [replace(base, drawn=8 - k, nearest=k, block=b) for k in (4, 8) for b in (4, 1)]
+    mixed = [replace(base, drawn=8 - k, nearest=k, block=b) for k in (4, 8) for b in (8, 4, 1)]
     return [base, *mixed]
 
 
