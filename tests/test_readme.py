@@ -39,6 +39,7 @@ SHORT += [
     "--model.encoder_blocks",
     "1",
 ]
+ONE_TRIAL = ["--trials", "1", "--workers", "1", "--seeds", "1", "--episodes", "1"]
 
 
 def blocks(language: str, text: str = README) -> list[str]:
@@ -63,6 +64,8 @@ def shortened(argv: list[str]) -> list[str]:
     if command == "evaluate":
         report = [] if trained else [*SMALL, "--report", "false"]
         return [*argv, *report, "--episodes", "1", "--seeds", "1"]
+    if command == "study":
+        return [*argv, *SMALL, *("--backbone.size", "128"), *ONE_TRIAL]
     return argv if command != "predict" or trained else [*argv, *SMALL]
 
 
