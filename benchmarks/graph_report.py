@@ -17,7 +17,7 @@ def report(result: Mapping[str, Any]) -> str:
     parts = [
         f"A query of {case['side']} x {case['side']} nodes from a new picture, {case['shots']} known supports of 512 "
         f"nodes, {result['threads']} threads. Median (quartiles) of {result['target'][0]['time']['rounds']} rounds; "
-        "`times pixgraph` is taken round by round. The bar of 60 ms is meant for 8 support edges a node: random ones, "
+        "`times the first` builder of a case is taken round by round. The bar of 60 ms is for 8 support edges: random, "
         "or nearest ones by blocks (`graph.knn_block=4`); exact neighbours cost what the search over all pairs costs. "
         "Random edges of the others may repeat. PyG finds no neighbours without torch_cluster.",
         _times(result["target"], lambda row: (_partners(row["case"]), row["edges"])),
