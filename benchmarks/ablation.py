@@ -20,7 +20,7 @@ from typing import Any
 
 from ablation_report import report
 from ablation_variants import FULL, VARIANTS, applicable, apply, configure
-from recording import provenance, write_result
+from recording import provenance, script_parser, write_result
 from workbench import add_data_arguments, backbone_config, extra_sources, feature_store, guarded, open_split, source
 
 from pixgraph.config import Config
@@ -55,7 +55,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def parser() -> argparse.ArgumentParser:
     """The script's arguments."""
-    made = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    made = script_parser(__doc__)
     add = made.add_argument
     add("--config", metavar="FILE", help="YAML file of settings other than data and backbone")
     add("--set", nargs="*", default=[], metavar="KEY=VALUE", help="settings of all variants, such as train.augment=1")

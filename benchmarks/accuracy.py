@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from recording import mean_and_deviation, percent, provenance, table, write_result
+from recording import mean_and_deviation, percent, provenance, script_parser, table, write_result
 from workbench import add_data_arguments, backbone_config, feature_store, guarded, open_split
 
 from pixgraph.errors import CheckpointError, ConfigError, DataError
@@ -49,7 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def parser() -> argparse.ArgumentParser:
     """The script's arguments."""
-    made = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    made = script_parser(__doc__)
     add = made.add_argument
     add(
         "--runs", nargs="*", default=[], metavar="RUN", help="folders of trained runs; none: training-free methods only"

@@ -11,7 +11,6 @@ from __future__ import annotations
 import gc
 import json
 import os
-import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -21,6 +20,7 @@ from typing import Any
 import torch
 from graph_cases import Case, Scene, pixgraph_builder
 from graph_peers import numpy_dgl_builder, pyg_builder
+from recording import measured_in_child
 
 from pixgraph.errors import PixgraphError
 from pixgraph.graph.backend import incoming, outgoing
@@ -38,12 +38,9 @@ def measure_apart(wanted: Sequence[tuple[str, Case]]) -> list[dict[str, Any]]:
     """
     if not Path("/proc/self/clear_refs").exists():
         return []
-    words = [sys.executable, __file__, json.dumps([(name, asdict(case)) for name, case in wanted])]
+    words = [__file__, json.dumps([(name, asdict(case)) for name, case in wanted])]
     env = {**os.environ, "MALLOC_MMAP_THRESHOLD_": "65536"}
-    done = subprocess.run(words, capture_output=True, text=True, check=False, env=env)
-    if done.returncode:
-        raise PixgraphError(f"measuring memory failed: {' '.join(done.stderr.strip().splitlines()[-1:])}")
-    return json.loads(done.stdout.splitlines()[-1])
+    return measured_in_child(words, "memory", env)
 
 
 def measure(name: str, case: Case) -> dict[str, Any]:

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import argparse
 import importlib.metadata
+import json
 import os
 import platform
 import shlex
 import statistics
+import subprocess
 import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from pixgraph.errors import PixgraphError
 from pixgraph.training.atomic import write_atomic, write_json
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -115,6 +119,28 @@ def spread(seconds: Sequence[float]) -> dict[str, float]:
 def milliseconds(found: dict[str, float]) -> str:
     """A `spread` as a cell of a table: median and, in brackets, the quartiles."""
     return f"{found['median_ms']:.1f} ({found['q25_ms']:.1f}-{found['q75_ms']:.1f})"
+
+
+def script_parser(text: str | None) -> argparse.ArgumentParser:
+    """A parser whose description is a script's docstring, with its lines."""
+    return argparse.ArgumentParser(description=text, formatter_class=argparse.RawDescriptionHelpFormatter)
+
+
+def measured_in_child(words: Sequence[str], what: str, env: Mapping[str, str] | None = None) -> Any:
+    """The JSON value that a Python program prints as its last line: a process of its own has a peak memory of its own.
+
+    Args:
+        words: Script and arguments.
+        what: What it measures, for the error.
+        env: Its environment; none: this one.
+
+    Raises:
+        PixgraphError: The program failed; the message has its last line.
+    """
+    done = subprocess.run([sys.executable, *words], capture_output=True, text=True, check=False, env=env)
+    if done.returncode:
+        raise PixgraphError(f"measuring {what} failed: {' '.join(done.stderr.strip().splitlines()[-1:])}")
+    return json.loads(done.stdout.splitlines()[-1])
 
 
 def _heading(result: dict[str, Any]) -> str:

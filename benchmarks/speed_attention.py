@@ -15,7 +15,7 @@ from attention_measure import MEMORY_SHARE, available_mb, memory_of, time_layers
 from attention_peers import COMPILED, METHODS, OPERATORS
 from attention_problem import Problem
 from attention_report import draw, report
-from recording import provenance, write_result
+from recording import provenance, script_parser, write_result
 from workbench import add_output_arguments, guarded
 
 from pixgraph.errors import ConfigError
@@ -67,7 +67,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def parser() -> argparse.ArgumentParser:
     """The script's arguments."""
-    made = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    made = script_parser(__doc__)
     add = made.add_argument
     add("--side", type=int, default=224, help="nodes in a row of the default lattice (default: %(default)s)")
     add("--channels", type=int, default=64, help="width of the default layer (default: %(default)s)")

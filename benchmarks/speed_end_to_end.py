@@ -12,17 +12,13 @@ from __future__ import annotations
 
 import argparse
 import json
-import subprocess
 import sys
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from recording import milliseconds, provenance, table, write_result
+from recording import measured_in_child, milliseconds, provenance, script_parser, table, write_result
 from workbench import WEIGHTS, add_output_arguments, guarded
-
-from pixgraph.errors import PixgraphError
 
 METHODS = ("graph", "propagate", "dense")
 
@@ -54,7 +50,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def parser() -> argparse.ArgumentParser:
     """The script's arguments."""
-    made = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    made = script_parser(__doc__)
     add = made.add_argument
     add("--data", metavar="ROOT", help="folder of the data: looked into for the weights only (default: $PIXGRAPH_DATA)")
     add("--weights", metavar="FILE", help=f"weights of the backbone (default: {WEIGHTS} in ROOT, where it is there)")
@@ -141,17 +137,11 @@ def _memory(memory: Mapping[str, float]) -> str:
 
 
 def _child(args: argparse.Namespace, method: str, supports: int) -> dict[str, float]:
-    words = [sys.executable, __file__, "--child", method, "--k", str(supports)]
+    words = [__file__, "--child", method, "--k", str(supports)]
     for key in ("data", "weights", "backbone", "run", "size", "stride", "device"):
         value = getattr(args, key)
         words += [] if value is None else [f"--{key}", str(value)]
-    with tempfile.TemporaryFile("w+") as errors:
-        done = subprocess.run(words, stdout=subprocess.PIPE, stderr=errors, text=True, check=False)
-        errors.seek(0)
-        if done.returncode:
-            last = errors.read().strip().splitlines()[-1:]
-            raise PixgraphError(f"measuring {method} with {supports} supports failed: {' '.join(last)}")
-    return json.loads(done.stdout.splitlines()[-1])
+    return measured_in_child(words, f"{method} with {supports} supports")
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from recording import provenance, spread, table, write_result
+from recording import provenance, script_parser, spread, table, write_result
 from workbench import add_data_arguments, feature_store, guarded, open_split
 
 from pixgraph.config import GraphConfig, ModelConfig
@@ -40,7 +40,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def parser() -> argparse.ArgumentParser:
     """The script's arguments."""
-    made = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    made = script_parser(__doc__)
     add = made.add_argument
     add("--run", metavar="RUN", help="a trained run; none: an untrained network, which costs the same")
     add("--split", default="test", choices=["train", "val", "test"], help="classes (default: %(default)s)")

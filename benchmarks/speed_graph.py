@@ -23,7 +23,7 @@ from graph_memory import measure_apart
 from graph_peers import loop_builder, networkx_builder, numpy_dgl_builder, pyg_builder, rag_builder
 from graph_recall import recall_on
 from graph_report import draw, report
-from recording import provenance, spread, write_result
+from recording import provenance, script_parser, spread, write_result
 from workbench import add_data_arguments, guarded
 
 from pixgraph.errors import ConfigError
@@ -62,7 +62,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def parser() -> argparse.ArgumentParser:
     """The script's arguments."""
-    made = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    made = script_parser(__doc__)
     add = made.add_argument
     add("--side", type=int, default=256, help="nodes a side of the query (default: %(default)s)")
     add("--small", type=int, default=64, help="the same for what is too slow beyond (default: %(default)s)")

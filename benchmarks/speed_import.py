@@ -11,7 +11,7 @@ import sys
 import time
 from collections.abc import Sequence
 
-from recording import milliseconds, provenance, spread, table, write_result
+from recording import milliseconds, provenance, script_parser, spread, table, write_result
 from workbench import add_output_arguments, guarded
 
 from pixgraph.errors import PixgraphError
@@ -52,7 +52,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def parser() -> argparse.ArgumentParser:
     """The script's arguments."""
-    made = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    made = script_parser(__doc__)
     made.add_argument("--rounds", type=int, default=10, help="new processes of each kind (default: %(default)s)")
     add_output_arguments(made)
     return made

@@ -18,7 +18,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from recording import percent, provenance, table, write_result
+from recording import percent, provenance, script_parser, table, write_result
 from tiles_plot import draw_costs, draw_masks
 from workbench import SOURCES, WEIGHTS, add_output_arguments, guarded, open_split
 
@@ -44,7 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def parser() -> argparse.ArgumentParser:
     """The script's arguments."""
-    made = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    made = script_parser(__doc__)
     add = made.add_argument
     add("--data", metavar="ROOT", help="folder that holds dsb2018-nuclei (default: $PIXGRAPH_DATA)")
     add("--dataset", default="nuclei", choices=sorted(SOURCES), help="small pictures (default: %(default)s)")
