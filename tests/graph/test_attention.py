@@ -48,7 +48,7 @@ def example(nodes=12, edges=40, heads=4, dim=3, columns=2, dtype=torch.float64, 
 
 @pytest.fixture(autouse=True)
 def _small_chunks(monkeypatch):
-    monkeypatch.setitem(edge_products.CHUNK_BYTES, "cpu", 7 * 4 * 3 * 8)  # seven edges: chunks end inside the hub's edges
+    monkeypatch.setitem(edge_products.CHUNK_BYTES, "cpu", 7 * 4 * 3 * 8)  # seven edges: less than the hub has
 
 
 @pytest.mark.parametrize("engine", ENGINES)
