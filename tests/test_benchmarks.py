@@ -2,6 +2,7 @@
 
 import functools
 import importlib
+import importlib.util
 import json
 import sys
 from pathlib import Path
@@ -22,6 +23,7 @@ SCRIPTS = (
     "graph_study",
     "speed_graph",
     "speed_attention",
+    "speed_knn",
 )
 SMALL = ["--dataset", "synthetic", "--backbone", "filters", "--size", "64"]
 TINY = {"train.batch": 1, "model.width": 16, "model.heads": 2, "model.decoder_blocks": 1, "graph.dilations": [1, 2]}
@@ -360,6 +362,54 @@ def test_compared_layers_of_attention_give_the_same_numbers():
     torch.testing.assert_close(got, plain(problem.states, *problem.edges, problem.feature))
     growth = script("attention_measure").peak_growth(peers.METHODS["pixgraph"].build(problem), problem)
     assert growth is None or growth >= 0
+
+
+def test_neighbour_searches_are_timed_with_their_recall(tmp_path, monkeypatch):
+    speed, peers = script("speed_knn"), script("knn_peers")
+    kept = ("pixgraph", "scipy k-d tree", "torch product + topk", "FAISS flat", "FAISS IVF")
+    for module in (speed, script("knn_report"), script("knn_measure")):
+        monkeypatch.setattr(module, "METHODS", {name: peers.METHODS[name] for name in kept})
+    speed.main(["--quick", "--kinds", "photo", "--out", str(tmp_path)])
+    found = result(tmp_path, "speed_knn")
+    assert [(row["d"], row["n"]) for row in found["rows"]] == [(5, 300), (5, 600), (32, 300), (32, 600)]
+    for row in found["rows"]:
+        exact = [row["found"][name] for name in kept[:4]]
+        assert all(one["recall"] == 1 and min(one["seconds"]) > 0 for one in exact)
+        assert len(row["found"]["pixgraph"]["seconds"]) >= 3
+    text = (tmp_path / "speed_knn.md").read_text()
+    assert "| photo | 5 | 300 | 300 | 8 |" in text
+    assert "| *FAISS IVF* |" in text
+    assert (tmp_path / "speed_knn.png").stat().st_size > 1000
+    with pytest.raises(ConfigError, match="--points: got 20, expected more than the neighbours"):
+        speed.main(["--points", "20"])
+
+
+def test_recall_and_predicted_times_of_neighbour_searches():
+    measure, peers, data = script("knn_measure"), script("knn_peers"), script("knn_data")
+    case = data.Case("noise", 3, 400, 400, 5)
+    x, rows = data.data(case)
+    kth, sample = measure.true_distances(x, rows, case)
+    index = peers.METHODS["pixgraph"].run(x, rows, case)[sample]
+    assert measure.recall(x, sample, index, kth, case) == 1
+    index[:, 0] = sample  # the point itself does not count, and neither does -1, nor the same point twice
+    index[:, 1] = -1
+    index[:, 2] = index[:, 3]
+    assert measure.recall(x, sample, index, kth, case) == pytest.approx(2 / 5)
+    grown = [data.Case("noise", 3, n, n, 5) for n in (100, 200, 400)]
+    assert measure.predict([], grown[0]) == 0
+    assert measure.predict([(grown[0], 1.0), (grown[1], 4.0)], grown[2]) == pytest.approx(16)
+    history = {name: [(grown[1], 3.0)] for name in peers.METHODS} | {"FAISS flat": [(grown[1], 2.0)]}
+    reasons = measure.left_out(grown[2], peers.METHODS, history, 5)
+    assert reasons["scipy k-d tree"] == "too slow: 12 s predicted"
+    assert {"pixgraph", "FAISS flat"}.isdisjoint(reasons)
+    block = data.Case("noise", 3, 400, 40, 5)
+    assert peers.METHODS["PyNNDescent"].refuses(block)
+    for name in ("pixgraph", "dgl kd-tree", "FAISS flat", "sklearn brute", "scipy k-d tree"):
+        if importlib.util.find_spec(peers.METHODS[name].needs):
+            points, asked = data.data(block)
+            far, chosen = measure.true_distances(points, asked, block)
+            near = peers.METHODS[name].run(points, asked, block)[chosen]
+            assert measure.recall(points, asked[chosen], near, far, block) == 1
 
 
 def test_errors_of_the_user_end_in_one_line(monkeypatch, capsys):
