@@ -9,12 +9,12 @@ from pixgraph.study.effects import Interval, default_row, differences, t_interva
 from pixgraph.study.trials import Row
 
 GIVE_UP = {"balanced": 0.01, "fast": 0.03}
-"""mIoU that a recommendation may lie below the best one."""
+"""mIoU that the lower end of a recommendation's interval may lie below that of the best one."""
 
 RULE = (
-    "best: the largest lower end of the 95 % interval of its difference to the default, block by block, so that the "
-    "default itself is best where no trial is surely better; balanced: the quickest trial within 1 point of mIoU of "
-    "the best; fast: the quickest within 3 points. Of equally quick ones the more accurate."
+    "Trials are compared by the lower end of the 95 % interval of their difference to the default, block by block, so "
+    "that luck or a single data set recommends nothing. best: the largest lower end, the default itself where no trial "
+    "is surely better; balanced: the quickest trial within 1 point of mIoU of it; fast: the quickest within 3 points."
 )
 
 
@@ -67,6 +67,6 @@ def recommend(found: Sequence[Candidate]) -> dict[str, Candidate]:
     best = max(found, key=lambda c: (c.gain.low, -c.milliseconds))
     picked = {"best": best}
     for name, share in GIVE_UP.items():
-        near = [c for c in found if c.gain.mean >= best.gain.mean - share]
-        picked[name] = min(near, key=lambda c: (c.milliseconds, -c.gain.mean))
+        near = [c for c in found if c.gain.low >= best.gain.low - share]
+        picked[name] = min(near, key=lambda c: (c.milliseconds, -c.gain.low))
     return {name: picked[name] for name in ("fast", "balanced", "best")}
