@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 
 from pixgraph.graph.neighbour_ranking import Candidates, Engine
+from pixgraph.graph.row_workers import worker_threads
 
 Tensor = torch.Tensor
 
@@ -25,7 +26,7 @@ def tree_engine(p: Tensor) -> Engine:
     def propose(q: Tensor, count: int) -> Candidates:
         order = tree.indices if q is p and len(p) >= SORT_FROM else None
         asked = q.double().numpy() if order is None else tree.data[order]
-        far, near = tree.query(asked, k=count, workers=torch.get_num_threads())
+        far, near = tree.query(asked, k=count, workers=worker_threads())
         index, distance = torch.from_numpy(near), torch.from_numpy(far).float()
         if order is not None:
             place = torch.from_numpy(order)

@@ -19,6 +19,7 @@ from pixgraph.graph.faiss_backend import load_faiss
 from pixgraph.graph.free_memory import free_bytes
 from pixgraph.graph.neighbour_engines import choose_engine
 from pixgraph.graph.neighbour_ranking import TREE_DIMENSIONS, Metric, rank, rank_all
+from pixgraph.graph.row_workers import calls_on_one_thread
 
 __all__ = ["MAX_POINTS", "load_faiss", "nearest_neighbours"]
 
@@ -72,8 +73,9 @@ def nearest_neighbours(
     if k == 0 or len(q) == 0:
         return q.new_empty((len(q), k), dtype=torch.int64), q.new_empty((len(q), k), dtype=torch.float32)
     check_size(p, len(q), k)
-    p, q, scale = prepared(p, q, metric)
-    index, distance = search(p, q, k, torch.arange(len(q), device=p.device) if skip_self else None, metric)
+    with calls_on_one_thread():
+        p, q, scale = prepared(p, q, metric)
+        index, distance = search(p, q, k, torch.arange(len(q), device=p.device) if skip_self else None, metric)
     return index, distance if scale == 1 else distance.mul_(scale)
 
 

@@ -1,14 +1,16 @@
-"""Blocks of rows shared among threads, each of which computes alone.
+"""Work shared among threads each of which computes alone.
 
 A search alternates between short matrix products and short selections, by libraries that keep threads of their own.
-Were each call spread over all cores, they would wait for one another hundreds of times; a block a thread never waits.
+Were each call spread over all cores, the threads of one library would wait, and keep a core busy with waiting, while
+those of the next one need it, hundreds of times. A block of rows a thread never waits.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import TypeVar
 
 import torch
@@ -16,12 +18,33 @@ import torch
 T = TypeVar("T")
 
 _ONE_AT_A_TIME = threading.Lock()  # two callers would restore each other's number of threads
+_granted = threading.local()
+
+
+def worker_threads() -> int:
+    """Threads that a search may start: as many as torch uses outside of `calls_on_one_thread`."""
+    return getattr(_granted, "threads", None) or torch.get_num_threads()
+
+
+@contextmanager
+def calls_on_one_thread() -> Iterator[None]:
+    """Let torch compute with one thread in the whole process, and afterwards with as many as before."""
+    threads = torch.get_num_threads()
+    if threads == 1:  # also inside of another one
+        yield
+        return
+    with _ONE_AT_A_TIME:
+        _granted.threads = threads
+        torch.set_num_threads(1)
+        try:
+            yield
+        finally:
+            torch.set_num_threads(threads)
+            _granted.threads = None
 
 
 def map_blocks(work: Callable[[slice], T], rows: int, block: int) -> Sequence[T]:
-    """Results of `work` for consecutive blocks of rows, in order, by as many threads as torch uses.
-
-    Meanwhile torch computes with one thread in the whole process; afterwards with as many as before.
+    """Results of `work` for consecutive blocks of rows, in order, by `worker_threads` threads.
 
     Args:
         work: Called with the slice of each block.
@@ -32,16 +55,10 @@ def map_blocks(work: Callable[[slice], T], rows: int, block: int) -> Sequence[T]
         >>> map_blocks(lambda rows: (rows.start, rows.stop), 5, 2)
         [(0, 2), (2, 4), (4, 5)]
     """
-    threads = torch.get_num_threads()
+    threads = worker_threads()
     block = max(1, min(block, -(-rows // threads)))
     parts = [slice(start, min(start + block, rows)) for start in range(0, rows, block)]
     if threads == 1 or len(parts) < 2:
         return [work(part) for part in parts]
-    with _ONE_AT_A_TIME:
-        threads = torch.get_num_threads()
-        torch.set_num_threads(1)
-        try:
-            with ThreadPoolExecutor(threads) as pool:
-                return list(pool.map(work, parts))
-        finally:
-            torch.set_num_threads(threads)
+    with calls_on_one_thread(), ThreadPoolExecutor(threads) as pool:
+        return list(pool.map(work, parts))

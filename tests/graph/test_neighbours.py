@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import threading
 
 import numpy as np
 import pytest
@@ -248,6 +249,12 @@ def test_threads_are_put_back(monkeypatch):
         seen = row_workers.map_blocks(lambda rows: torch.get_num_threads(), 10, 5)
         assert list(seen) == [1, 1]
         assert torch.get_num_threads() == 2
+        with row_workers.calls_on_one_thread():
+            assert (torch.get_num_threads(), row_workers.worker_threads()) == (1, 2)
+            assert (
+                list(row_workers.map_blocks(lambda rows: threading.get_ident(), 10, 5)) != [threading.get_ident()] * 2
+            )
+        assert torch.get_num_threads() == row_workers.worker_threads() == 2
         with pytest.raises(ZeroDivisionError):
             row_workers.map_blocks(lambda rows: 1 // rows.start, 10, 5)
         assert torch.get_num_threads() == 2
