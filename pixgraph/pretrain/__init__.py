@@ -1,0 +1,1 @@
+"""Pixel-level pretraining without labels: CNNs whose feature maps become the graph's node embeddings."""
