@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from pixgraph.backbones.base import Backbone
+from pixgraph.backbones.saved import check_name, trained_layer
 from pixgraph.backbones.weights import fit_weights, read_weights
 from pixgraph.errors import CheckpointError
 
@@ -40,19 +41,21 @@ class TorchvisionBackbone(Backbone):
 
     Args:
         name: One of `LEVELS`.
-        weights: File for the whole network, or for its `features` alone, with or without the head; `None` fetches
-            ImageNet weights; "random" leaves it untrained (tests).
+        weights: File for the whole network, or for its `features` alone, with or without the head; a pretraining's
+            file or run folder, whose levels end with the layer that it trained; `None` fetches ImageNet weights;
+            "random" leaves it untrained (tests).
 
     Raises:
         CheckpointError: The file does not fit, or the ImageNet weights cannot be fetched.
+        ConfigError: The file says that it belongs to another network.
     """
 
     def __init__(self, name: str, weights: str | Path | None = None) -> None:
         from torchvision.models.feature_extraction import create_feature_extractor
 
-        network, pretrained_on = _load(name, weights)
-        super().__init__(name, pretrained_on, LEVELS[name])
-        self.body = create_feature_extractor(network.eval(), list(LEVELS[name]))
+        network, pretrained_on, layer = load_torchvision(name, weights)
+        super().__init__(name, pretrained_on, LEVELS[name] if layer is None else levels_up_to(network, name, layer))
+        self.body = create_feature_extractor(network.eval(), list(self.levels))
         self.describe()
         # Unpadded convolutions lose border cells, which on a small picture looks like a larger stride.
         self.strides = tuple(1 << round(math.log2(s)) for s in self.strides)
@@ -63,12 +66,27 @@ class TorchvisionBackbone(Backbone):
         return [maps[level] for level in self.levels]
 
 
-def _load(name: str, weights: str | Path | None) -> tuple[nn.Module, str]:
+def load_torchvision(name: str, weights: str | Path | None) -> tuple[nn.Module, str, str | None]:
+    """A torchvision CNN with its weights.
+
+    Args:
+        name: One of `LEVELS`.
+        weights: See `TorchvisionBackbone`.
+
+    Returns:
+        The network, what its weights were trained on, and the layer after which they are random; `None`: they are all
+        there.
+
+    Raises:
+        CheckpointError: The file does not fit, or the ImageNet weights cannot be fetched.
+        ConfigError: The file says that it belongs to another network.
+    """
     from torchvision.models import get_model
+    from torchvision.models.feature_extraction import create_feature_extractor
 
     if weights is None:
         try:
-            return get_model(name, weights="DEFAULT"), "ImageNet-1k"
+            return get_model(name, weights="DEFAULT"), "ImageNet-1k", None
         except (URLError, OSError) as error:
             raise CheckpointError(
                 f"ImageNet weights of {name} cannot be fetched ({error}); pass --backbone.weights FILE, "
@@ -76,11 +94,44 @@ def _load(name: str, weights: str | Path | None) -> tuple[nn.Module, str]:
             ) from error
     network = get_model(name, weights=None)
     if weights == "random":
-        return network, "nothing (random weights)"
+        return network, "nothing (random weights)", None
     tensors, metadata = read_weights(weights)
+    check_name(metadata, name, str(weights))
+    pretrained_on = metadata.get("pretrained_on", f"weights file {Path(weights).name}")
+    layer = trained_layer(metadata)
+    if layer is not None:
+        # The extractor shares its layers with the network.
+        body = create_feature_extractor(network, [layer], suppress_diff_warning=True)
+        fit_weights(body, tensors, str(weights), _HEADS)
+        return network, pretrained_on, layer
     features = getattr(network, "features", None)
     bare = features is not None and not any(key.startswith("features.") for key in tensors)
     if bare:
         tensors = {f"features.{key}": value for key, value in tensors.items() if not key.startswith(_HEADS)}
     fit_weights(network, tensors, str(weights), _HEADS)
-    return network, metadata.get("pretrained_on", f"weights file {Path(weights).name}")
+    return network, pretrained_on, None
+
+
+def node_names(network: nn.Module) -> list[str]:
+    """Names of the layers and operations of a CNN in their order, as `create_feature_extractor` understands them."""
+    from torchvision.models.feature_extraction import get_graph_node_names
+
+    return get_graph_node_names(network, suppress_diff_warning=True)[1]
+
+
+def levels_up_to(network: nn.Module, name: str, layer: str) -> tuple[str, ...]:
+    """The levels of a CNN that are computed no later than a layer, and the layer itself as the last.
+
+    Args:
+        network: The CNN.
+        name: Its name, one of `LEVELS`.
+        layer: Name of a layer or operation of it.
+    """
+    nodes = node_names(network)
+    last = layer_end(nodes, layer)
+    return (*(level for level in LEVELS[name] if layer_end(nodes, level) < last), layer)
+
+
+def layer_end(nodes: list[str], layer: str) -> int:
+    """Position of the last operation of a layer among `node_names`."""
+    return max(i for i, node in enumerate(nodes) if node == layer or node.startswith(f"{layer}."))

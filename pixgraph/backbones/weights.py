@@ -32,7 +32,7 @@ def read_weights(path: str | Path) -> tuple[dict[str, torch.Tensor], dict[str, s
     Raises:
         CheckpointError: The file is missing, empty, truncated, holds pickled code, or no tensors.
     """
-    file = _find(Path(path))
+    file = find_weights(Path(path))
     head = file.open("rb").read(9)
     if not head:
         raise CheckpointError(f"weights {file}: the file is empty; copy or download it again")
@@ -78,7 +78,12 @@ def fit_weights(
     network.load_state_dict(tensors, strict=False)
 
 
-def _find(path: Path) -> Path:
+def find_weights(path: Path) -> Path:
+    """The file itself, or the one file of weights in a folder.
+
+    Raises:
+        CheckpointError: There is no such file, or a folder holds none or several.
+    """
     if path.is_dir():
         files = sorted(path.glob("*.safetensors"))
         named = [f for f in files if f.name == "backbone.safetensors"]
