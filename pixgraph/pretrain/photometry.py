@@ -4,51 +4,65 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torchvision.transforms.v2 import functional
 
-JITTER = (0.4, 0.4, 0.2, 0.1)
-"""Largest change of brightness, contrast, saturation (factors around 1) and hue (turns)."""
 
-SIGMA = (0.1, 2.0)
-"""Range of the blur's standard deviation in pixels of the view."""
+@dataclass(frozen=True)
+class Photometry:
+    """How likely a view is changed in which way, and how much.
+
+    Attributes:
+        jitter: Probability of colour jitter, its four parts in random order.
+        grayscale: Probability of grey.
+        blur: Probability of Gaussian blur.
+        solarize: Probability of inverting what is brighter than one half.
+        strength: Largest change of brightness, contrast, saturation (factors around 1) and hue (turns, at most .5).
+        sigma: Range of the blur's standard deviation in pixels.
+        radius: Pixels on either side that the blur reads; none: three standard deviations.
+    """
+
+    jitter: float
+    grayscale: float
+    blur: float
+    solarize: float
+    strength: tuple[float, float, float, float] = (0.4, 0.4, 0.2, 0.1)
+    sigma: tuple[float, float] = (0.1, 2.0)
+    radius: int | None = None
 
 
-def change_colours(
-    pixels: torch.Tensor, jitter: float, grayscale: float, blur: float, solarize: float, rng: np.random.Generator
-) -> torch.Tensor:
+def change_colours(pixels: torch.Tensor, settings: Photometry, rng: np.random.Generator) -> torch.Tensor:
     """Jitter, grey, blur and solarise a view, each with its probability, in this order.
 
     All draws are made whether they are used or not, so that changing one probability leaves the rest as it was.
 
     Args:
-        pixels: (3, S, S) float32 in 0..1; not changed.
-        jitter: Probability of colour jitter, its four parts in random order.
-        grayscale: Probability of grey.
-        blur: Probability of Gaussian blur.
-        solarize: Probability of inverting what is brighter than one half.
+        pixels: (3, H, W) float32 in 0..1; not changed.
+        settings: Probabilities and strengths.
         rng: Where all choices come from.
 
     Returns:
-        (3, S, S) float32 in 0..1.
+        (3, H, W) float32 in 0..1.
     """
     chances = rng.random(4)
-    order, amounts, sigma = rng.permutation(4), rng.uniform(-1, 1, 4), rng.uniform(*SIGMA)
-    if chances[0] < jitter:
-        pixels = _jitter(pixels, order, amounts)
-    if chances[1] < grayscale:
+    order, amounts, sigma = rng.permutation(4), rng.uniform(-1, 1, 4), rng.uniform(*settings.sigma)
+    if chances[0] < settings.jitter:
+        pixels = _jitter(pixels, order, amounts * settings.strength)
+    if chances[1] < settings.grayscale:
         pixels = functional.rgb_to_grayscale(pixels, num_output_channels=3)
-    if chances[2] < blur:
-        pixels = _blur(pixels, sigma)
-    if chances[3] < solarize:
+    if chances[2] < settings.blur:
+        pixels = _blur(pixels, sigma, settings.radius)
+    if chances[3] < settings.solarize:
         pixels = functional.solarize(pixels, 0.5)
     return pixels.clamp(0, 1)
 
 
-def _jitter(pixels: torch.Tensor, order: np.ndarray, amounts: np.ndarray) -> torch.Tensor:
-    """Brightness, contrast, saturation and hue changed in an order (4,) by amounts (4,) in -1..1 of `JITTER`."""
+def _jitter(pixels: torch.Tensor, order: np.ndarray, changes: np.ndarray) -> torch.Tensor:
+    """Brightness, contrast, saturation and hue changed in an order (4,) by `changes` (4,)."""
     parts: list[Callable[[torch.Tensor, float], torch.Tensor]] = [
         functional.adjust_brightness,
         functional.adjust_contrast,
@@ -56,16 +70,15 @@ def _jitter(pixels: torch.Tensor, order: np.ndarray, amounts: np.ndarray) -> tor
         functional.adjust_hue,
     ]
     for part in order.tolist():
-        change = float(amounts[part]) * JITTER[part]
+        change = float(changes[part])
         pixels = parts[part](pixels, change if part == 3 else 1 + change)
     return pixels
 
 
-def _blur(pixels: torch.Tensor, sigma: float) -> torch.Tensor:
-    """Gaussian blur by two one-dimensional passes, cut at three standard deviations or the view's own side."""
-    radius = min(math.ceil(3 * sigma), min(pixels.shape[-2:]) - 1)
+def _blur(pixels: torch.Tensor, sigma: float, radius: int | None) -> torch.Tensor:
+    """Gaussian blur by two one-dimensional passes that reach no further than the view's own side."""
+    radius = min(math.ceil(3 * sigma) if radius is None else radius, min(pixels.shape[-2:]) - 1)
     at = torch.arange(-radius, radius + 1, dtype=pixels.dtype, device=pixels.device)
     kernel = torch.softmax(-at.square() / (2 * sigma**2), 0)  # exp(-t^2 / 2 sigma^2) with sum 1
-    padded = torch.nn.functional.pad(pixels[:, None], (radius,) * 4, mode="reflect")  # (3, 1, S + 2r, S + 2r)
-    rows = torch.nn.functional.conv2d(padded, kernel.view(1, 1, 1, -1))
-    return torch.nn.functional.conv2d(rows, kernel.view(1, 1, -1, 1))[:, 0]
+    padded = F.pad(pixels[:, None], (radius,) * 4, mode="reflect")  # (3, 1, H + 2r, W + 2r)
+    return F.conv2d(F.conv2d(padded, kernel.view(1, 1, 1, -1)), kernel.view(1, 1, -1, 1))[:, 0]

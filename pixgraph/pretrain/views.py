@@ -13,7 +13,7 @@ from torch.utils.data import Dataset
 from torchvision.transforms.v2 import functional
 
 from pixgraph.pretrain.config import ViewConfig
-from pixgraph.pretrain.photometry import change_colours
+from pixgraph.pretrain.photometry import Photometry, change_colours
 from pixgraph.pretrain.pictures import Pictures
 
 _TRIES = 10  # draws of a crop before a central one is taken, as torchvision does
@@ -85,8 +85,8 @@ class TwoViews:
         cut = picture[:, top : top + height, left : left + width]
         pixels = functional.resize(cut, [config.size, config.size], antialias=True)
         pixels = (pixels.flip(-1) if mirrored else pixels).float().div_(255)
-        chances = (config.jitter, config.grayscale, config.blur[which], config.solarize[which])
-        return View(change_colours(pixels, *chances, rng), view_rect(picture.shape[-2:], box, mirrored))
+        colours = Photometry(config.jitter, config.grayscale, config.blur[which], config.solarize[which])
+        return View(change_colours(pixels, colours, rng), view_rect(picture.shape[-2:], box, mirrored))
 
 
 def crop_box(
