@@ -64,8 +64,8 @@ def positive_pairs(
     """Pairs of cells whose centres are less than `threshold` units apart.
 
     The unit of "pixpro" is the larger of the two views' bin diagonals, that of "pixelcl" the bin diagonal of the whole
-    picture. As x and y are measured separately, the distance stretches with the picture's shape; so it does in both
-    originals.
+    picture. As x and y are measured separately, the distance stretches with the picture's shape, as in PixPro's own
+    code.
 
     Args:
         rect1: (B, 4) rectangles of the first views.
@@ -82,15 +82,29 @@ def positive_pairs(
     """
     if rule not in RULES:
         raise ConfigError(f"pixel.pairs: got {rule!r}, expected one of {', '.join(RULES)}; correct it")
-    rows, columns = shape
-    cells = rows * columns
     reach = threshold * _unit(rect1, rect2, shape, rule)  # (B,)
-    (x1, y1), (x2, y2) = _axes(rect1, shape), _axes(rect2, shape)
-    dx = (x1[:, :, None] - x2[:, None, :]).square()  # (B, W, W): the grids are separable
-    dy = (y1[:, :, None] - y2[:, None, :]).square()  # (B, H, H)
-    near = torch.empty(len(rect1), cells, cells, dtype=torch.bool, device=rect1.device)
+    return near_cells(_axes(rect1, shape), _axes(rect2, shape), reach)
+
+
+def near_cells(
+    first: tuple[torch.Tensor, torch.Tensor], second: tuple[torch.Tensor, torch.Tensor], reach: torch.Tensor
+) -> torch.Tensor:
+    """Pairs of cells less than `reach` apart, from the coordinates of columns and rows: the grids are separable.
+
+    Args:
+        first: x of the first map's columns (B, W), y of its rows (B, H).
+        second: The same of the second map.
+        reach: (B,) distances.
+
+    Returns:
+        bool (B, HW, HW): cell of the first map, cell of the second.
+    """
+    dx = (first[0][:, :, None] - second[0][:, None, :]).square()  # (B, W, W)
+    dy = (first[1][:, :, None] - second[1][:, None, :]).square()  # (B, H, H)
+    cells = dx.shape[1] * dy.shape[1]
+    near = torch.empty(len(dx), cells, cells, dtype=torch.bool, device=dx.device)
     group = max(1, _MOST // cells**2)
-    for start in range(0, len(rect1), group):
+    for start in range(0, len(dx), group):
         part = slice(start, start + group)
         squared = dy[part, :, None, :, None] + dx[part, None, :, None, :]  # (b, H, W, H, W)
         near[part] = (squared < reach[part, None, None, None, None].square()).view(-1, cells, cells)
