@@ -13,19 +13,20 @@ import torch
 
 from pixgraph.graph.faiss_backend import load_faiss
 from pixgraph.graph.neighbour_ranking import TREE_DIMENSIONS, Candidates, Engine, Metric, chunk, distances
+from pixgraph.graph.neighbour_ties import DIFFERENCES, product_slack, squared_lengths
 from pixgraph.graph.neighbour_tree import tree_engine
-from pixgraph.graph.row_workers import map_blocks
+from pixgraph.graph.row_workers import calls_on_all_threads, map_blocks, worker_threads
 
 Tensor = torch.Tensor
 
 TILE = (512, 2048)
 """Queries and points of a tile, 4 MB: of 64..512 x 1024..8192 the fastest from 1000 to 200,000 points."""
 
+SMALL = 2**22
+"""Pairs of query and point up to which one call on all threads is faster than blocks of rows, each on one."""
+
 MANY_POINTS = 10_000
 """From this many points a top k of groups, then of their members, is faster than one of whole rows."""
-
-ROUNDING = {"highest": 2.0**-23, "high": 2.0**-10, "medium": 2.0**-7}
-"""Relative error of a product by `torch.get_float32_matmul_precision`: over twice what was measured for d to 1280."""
 
 
 def choose_engine(p: Tensor, metric: Metric) -> Engine:
@@ -41,17 +42,16 @@ def heap_engine(p: Tensor, metric: Metric) -> Engine:
     """Products in tiles by torch, heaps and distances by FAISS: 1.2 to 7 times as fast as `faiss.IndexFlatL2`."""
     faiss, p = load_faiss(), p.contiguous()
     n, d = p.shape
-    lengths = p.square().sum(1)  # (n,)
+    lengths = squared_lengths(p)  # (n,)
     # Added to -2 a.b they rank as the distance does; nothing is to be added for the cosine.
     squares, largest = (torch.zeros_like(lengths) if metric == "cosine" else lengths), lengths.max()
 
     def propose(q: Tensor, count: int) -> Candidates:
         q = q.contiguous()
         score, index = np.empty((len(q), count), np.float32), np.empty((len(q), count), np.int64)
-        far = np.empty((len(q), count), np.float32)
 
-        def work(rows: slice) -> None:
-            faiss.omp_set_num_threads(1)
+        def work(rows: slice, threads: int = 1) -> None:
+            faiss.omp_set_num_threads(threads)
             part, found = q[rows], (score[rows], index[rows])
             heaps = faiss.float_maxheap_array_t()
             heaps.nh, heaps.k = len(part), count
@@ -64,14 +64,14 @@ def heap_engine(p: Tensor, metric: Metric) -> Engine:
                 torch.addmm(squares[start : start + TILE[1]], part, points.T, alpha=-2, out=near)
                 heaps.addn(len(points), faiss.swig_ptr(near.numpy()), start, 0, len(part))
             heaps.reorder()
-            measure = faiss.fvec_inner_products_by_idx if metric == "cosine" else faiss.fvec_L2sqr_by_idx
-            pointers = (far[rows], part.numpy(), p.numpy(), index[rows])
-            measure(*(faiss.swig_ptr(x) for x in pointers), d, len(part), count)
 
-        map_blocks(work, len(q), TILE[0])
-        distance = torch.from_numpy(far)
-        distance = (1 - distance).clamp_min_(0) if metric == "cosine" else distance.sqrt_()
-        reach = _reach(torch.from_numpy(score[:, -1]), lengths if q is p else q.square().sum(1), largest, d, metric)
+        if len(q) * n <= SMALL:
+            with calls_on_all_threads() as threads:
+                work(slice(0, len(q)), threads)
+        else:
+            map_blocks(work, len(q), TILE[0])
+        distance = _listed(faiss, p, q, index, metric)
+        reach = _reach(torch.from_numpy(score[:, -1]), lengths if q is p else squared_lengths(q), largest, d, metric)
         return Candidates(torch.from_numpy(index), reach, distance)
 
     return propose
@@ -80,7 +80,7 @@ def heap_engine(p: Tensor, metric: Metric) -> Engine:
 def top_engine(p: Tensor, metric: Metric) -> Engine:
     """Products and their smallest entries in plain torch, on any device."""
     n, d = p.shape
-    lengths = p.square().sum(1)  # (n,)
+    lengths = squared_lengths(p)  # (n,)
     # Added to -2 a.b they rank as the distance does; nothing is to be added for the cosine.
     squares, largest = (torch.zeros_like(lengths) if metric == "cosine" else lengths), lengths.max()
 
@@ -90,12 +90,9 @@ def top_engine(p: Tensor, metric: Metric) -> Engine:
             return best.indices, best.values[:, -1], distances(p, q[rows], best.indices, metric)
 
         block = max(1, chunk(p.device) // n, min(64, 2**24 // n))  # fewer rows would read the points too often
-        if p.device.type == "cpu":
-            found = map_blocks(work, len(q), block)
-        else:
-            found = [work(slice(start, start + block)) for start in range(0, len(q), block)]
+        found = map_blocks(work, len(q), block, threads=None if p.device.type == "cpu" else 1)
         index, last, far = (torch.cat(parts) for parts in zip(*found, strict=True))
-        return Candidates(index, _reach(last, lengths if q is p else q.square().sum(1), largest, d, metric), far)
+        return Candidates(index, _reach(last, lengths if q is p else squared_lengths(q), largest, d, metric), far)
 
     return propose
 
@@ -131,6 +128,18 @@ def smallest(x: Tensor, count: int) -> Any:
     return torch.return_types.topk((best.values, members.gather(1, best.indices)))
 
 
+def _listed(faiss: Any, p: Tensor, q: Tensor, index: np.ndarray, metric: Metric) -> Tensor:
+    """Distances (m, c) of each query to its candidates (m, c), from differences, by FAISS."""
+    far = np.empty(index.shape, np.float32)
+    faiss.omp_set_num_threads(worker_threads())
+    measure = faiss.fvec_inner_products_by_idx if metric == "cosine" else faiss.fvec_L2sqr_by_idx
+    pointers = (faiss.swig_ptr(x) for x in (far, q.numpy(), p.numpy(), index))
+    measure(*pointers, p.shape[1], *index.shape)
+    faiss.omp_set_num_threads(1)
+    distance = torch.from_numpy(far)
+    return (1 - distance).clamp_min_(0) if metric == "cosine" else distance.sqrt_()
+
+
 def _reach(last: Tensor, own: Tensor, largest: Tensor, d: int, metric: Metric) -> Tensor:
     """A distance (m,) below which no point is missing.
 
@@ -144,7 +153,7 @@ def _reach(last: Tensor, own: Tensor, largest: Tensor, d: int, metric: Metric) -
     near = (last + own).clamp_min(0)  # squared distance of the last candidate
     # A point that is missing below it is at most that much longer than the query, so |b|^2 is bounded.
     length = torch.minimum(largest, (own.sqrt() + near.sqrt()).square()) if metric == "l2" else largest
-    slack = ROUNDING[torch.get_float32_matmul_precision()] * (4 + d**0.5) * (own + length)
+    slack = product_slack(own, length, d)
     if metric == "cosine":
         return 1 + last / 2 - slack
-    return (near - slack).clamp_min(0).sqrt() * (1 - 1e-5)  # 1e-5: rounding of the differences, too
+    return (near - slack).clamp_min(0).sqrt() * (1 - DIFFERENCES)

@@ -113,6 +113,20 @@ def distances(p: Tensor, q: Tensor, index: Tensor, metric: Metric) -> Tensor:
     return far
 
 
+def pair_distances(a: Tensor, first: Tensor, b: Tensor, second: Tensor, metric: Metric) -> Tensor:
+    """Distances (e,) float32 between a[first] and b[second], whose indices are (e,)."""
+    step = max(1, chunk(a.device) // max(1, a.shape[1]))
+    parts = []
+    for start in range(0, len(first), step):
+        x, y = a[first[start : start + step]], b[second[start : start + step]]
+        if metric == "cosine":
+            parts.append((1 - x.mul_(y).sum(1)).clamp_min_(0))
+        else:
+            x, y = (x.double(), y.double()) if a.shape[1] <= TREE_DIMENSIONS else (x, y)
+            parts.append(torch.linalg.vector_norm(x.sub_(y), dim=1).float())
+    return torch.cat(parts) if parts else a.new_empty(0)
+
+
 def _euclidean(a: Tensor, b: Tensor) -> Tensor:
     """Distances (..., r, c) float32 between rows of (..., r, d) and (..., c, d), from differences."""
     if a.shape[-1] <= TREE_DIMENSIONS:

@@ -19,6 +19,7 @@ from pixgraph.graph.faiss_backend import load_faiss
 from pixgraph.graph.free_memory import free_bytes
 from pixgraph.graph.neighbour_engines import choose_engine
 from pixgraph.graph.neighbour_ranking import TREE_DIMENSIONS, Metric, rank, rank_all
+from pixgraph.graph.neighbour_ties import rank_within
 from pixgraph.graph.row_workers import calls_on_one_thread
 
 __all__ = ["MAX_POINTS", "load_faiss", "nearest_neighbours"]
@@ -30,6 +31,9 @@ MAX_POINTS = 2**31 - 1
 
 SHARE = 0.8
 """Share of the free memory that a search may take."""
+
+FAR = 2.0**30
+"""Coordinates up to this, and down to its inverse, are not scaled."""
 
 ALWAYS_FITS = 2**26
 """Bytes below which the free memory is not asked for, which takes as long as a small search."""
@@ -144,15 +148,19 @@ def prepared(p: Tensor, q: Tensor, metric: str) -> tuple[Tensor, Tensor, float]:
     if metric == "cosine":
         unit = [_unit(x) for x in ((p,) if same else (p, q))]
         return unit[0], unit[-1], 1.0
-    # The expansion |a|^2 + |b|^2 - 2 a.b loses all digits far from the origin, and squares overflow: centre and scale.
+    # The expansion |a|^2 + |b|^2 - 2 a.b loses all digits far from the origin: centre.
     centre = p.mean(0)
     p = p - centre
     q = p if same else q - centre
     extremes = [torch.stack(x.aminmax()).abs().max() for x in ((p,) if same else (p, q)) if x.numel()]
     largest = max(map(float, extremes), default=0.0)
-    scale = 2.0 ** np.frexp(largest)[1] if largest > 0 else 1.0  # a power of two: exact
-    p = (p / scale).float()
-    return p, p if same else (q / scale).float(), float(scale)
+    # Squares would overflow or vanish: scale, by a power of two, which is exact.
+    scale = 1.0 if largest == 0 or 1 / FAR < largest < FAR else 2.0 ** np.frexp(largest)[1]
+    if scale != 1:
+        p = p.div_(scale)
+        q = p if same else q.div_(scale)
+    p = p.float()
+    return p, p if same else q.float(), float(scale)
 
 
 def _unit(x: Tensor) -> Tensor:
@@ -162,7 +170,7 @@ def _unit(x: Tensor) -> Tensor:
 
 
 def search(p: Tensor, q: Tensor, k: int, own: Tensor | None, metric: Metric) -> tuple[Tensor, Tensor]:
-    """The exact search itself, in rounds: rows with an open tie get more candidates.
+    """The exact search itself, and again for rows whose last place is shared.
 
     Args:
         p: Points (n, d) as `prepared` gives them.
@@ -182,13 +190,12 @@ def search(p: Tensor, q: Tensor, k: int, own: Tensor | None, metric: Metric) -> 
     found = propose(q, count)
     index, distance = rank(found, k, own)
     rows = (found.reach <= distance[:, -1]).nonzero()[:, 0]
-    while len(rows):
-        count = 2 * count + 8
-        part, own_part = q[rows], None if own is None else own[rows]
-        if count >= enough:
-            index[rows], distance[rows] = rank_all(p, part, k, own_part, metric)
-            break
-        found = propose(part, count)
-        index[rows], distance[rows] = rank(found, k, own_part)
+    # A tree is asked again for more, which is cheap; what is open then, or was searched by products, in one sweep.
+    while len(rows) and p.shape[1] <= TREE_DIMENSIONS and (count := 2 * count + 8) < enough:
+        found = propose(q[rows], count)
+        index[rows], distance[rows] = rank(found, k, None if own is None else own[rows])
         rows = rows[found.reach <= distance[rows, -1]]
+    if len(rows):
+        mine = None if own is None else own[rows]
+        index[rows], distance[rows] = rank_within(p, q[rows], distance[rows, -1], k, mine, metric)
     return index, distance

@@ -30,7 +30,8 @@ def worker_threads() -> int:
 def calls_on_one_thread() -> Iterator[None]:
     """Let torch compute with one thread in the whole process, and afterwards with as many as before."""
     threads = torch.get_num_threads()
-    if threads == 1:  # also inside of another one
+    # Inside of another one, too, where FAISS may have changed what torch says: the lock is taken already.
+    if threads == 1 or getattr(_granted, "threads", None):
         yield
         return
     with _ONE_AT_A_TIME:
@@ -43,19 +44,31 @@ def calls_on_one_thread() -> Iterator[None]:
             _granted.threads = None
 
 
-def map_blocks(work: Callable[[slice], T], rows: int, block: int) -> Sequence[T]:
-    """Results of `work` for consecutive blocks of rows, in order, by `worker_threads` threads.
+@contextmanager
+def calls_on_all_threads() -> Iterator[int]:
+    """Inside of `calls_on_one_thread`, let torch use as many threads as before; gives their number."""
+    threads, before = worker_threads(), torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        yield threads
+    finally:
+        torch.set_num_threads(before)
+
+
+def map_blocks(work: Callable[[slice], T], rows: int, block: int, threads: int | None = None) -> Sequence[T]:
+    """Results of `work` for consecutive blocks of rows, in order, each by one of several threads.
 
     Args:
         work: Called with the slice of each block.
         rows: Number of rows.
         block: Most rows in a block; fewer, when there would be less than one block a thread.
+        threads: How many; `worker_threads` when `None`.
 
     Example:
         >>> map_blocks(lambda rows: (rows.start, rows.stop), 5, 2)
         [(0, 2), (2, 4), (4, 5)]
     """
-    threads = worker_threads()
+    threads = threads or worker_threads()
     block = max(1, min(block, -(-rows // threads)))
     parts = [slice(start, min(start + block, rows)) for start in range(0, rows, block)]
     if threads == 1 or len(parts) < 2:
