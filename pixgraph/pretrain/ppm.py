@@ -43,11 +43,11 @@ def propagate(
     unit, v = F.normalize(x, dim=1).flatten(2), values.flatten(2)  # (B, C, N), (B, D, N)
     cells = unit.shape[2]
     if chunk is None or chunk >= cells:
-        out = _sums(unit, unit, v, gamma, clamp)
+        out = weighted_sums(unit, unit, v, gamma, clamp)
     else:
         # Nothing of a chunk is kept but its sums.
         parts = [
-            checkpoint(_sums, rows, unit, v, gamma, clamp, use_reentrant=False, preserve_rng_state=False)
+            checkpoint(weighted_sums, rows, unit, v, gamma, clamp, use_reentrant=False, preserve_rng_state=False)
             for rows in unit.split(chunk, 2)
         ]
         out = torch.cat(parts, 2)
@@ -62,6 +62,23 @@ def sharpen(similarity: torch.Tensor, gamma: float, clamp: float) -> torch.Tenso
     if gamma < 1:
         kept = kept + 1e-6
     return kept if gamma == 1 else kept.pow(gamma)
+
+
+def weighted_sums(rows: torch.Tensor, unit: torch.Tensor, v: torch.Tensor, gamma: float, clamp: float) -> torch.Tensor:
+    """The sums of some cells.
+
+    Args:
+        rows: (B, C, R) unit vectors of those cells.
+        unit: (B, C, N) unit vectors of all cells.
+        v: (B, D, N) their values.
+        gamma: Sharpness.
+        clamp: Similarities below it count as it.
+
+    Returns:
+        (B, D, R).
+    """
+    similarity = torch.bmm(rows.transpose(1, 2), unit)  # (B, R, N)
+    return torch.bmm(v, sharpen(similarity, gamma, clamp).transpose(1, 2))
 
 
 def value_transform(channels: int, layers: int) -> nn.Module:
@@ -149,9 +166,3 @@ class PixelPropagation(nn.Module):
             return self.chunk
         cells = x.shape[2] * x.shape[3]
         return None if len(x) * cells * cells <= BLOCK else max(1, BLOCK // (len(x) * cells))
-
-
-def _sums(rows: torch.Tensor, unit: torch.Tensor, v: torch.Tensor, gamma: float, clamp: float) -> torch.Tensor:
-    """Sums of the cells `rows`: unit (B, C, R), with unit (B, C, N) and v (B, D, N) of all; (B, D, R)."""
-    similarity = torch.bmm(rows.transpose(1, 2), unit)  # (B, R, N)
-    return torch.bmm(v, sharpen(similarity, gamma, clamp).transpose(1, 2))
