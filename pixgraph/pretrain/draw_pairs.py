@@ -133,8 +133,8 @@ def _joined(
     pairs: torch.Tensor, first: View, second: View, shape: Sequence[int], most: int = 24
 ) -> list[tuple[int, int]]:
     """Matched cells of the first view, evenly chosen, each with its nearest partner."""
-    centres = [cell_centres(view.rect.cpu()[None], shape)[0] for view in (first, second)]
-    distance = torch.cdist(*centres).masked_fill(~pairs, torch.inf)  # (hw, hw)
+    ours, theirs = (cell_centres(view.rect.cpu()[None], shape)[0] for view in (first, second))
+    distance = torch.cdist(ours, theirs).masked_fill(~pairs, torch.inf)  # (hw, hw)
     cells = pairs.any(dim=1).nonzero().flatten().tolist()
     chosen = [cells[i * len(cells) // min(most, len(cells))] for i in range(min(most, len(cells)))]
     return [(cell, int(distance[cell].argmin())) for cell in chosen]
@@ -163,5 +163,6 @@ def _write(image: Image.Image, path: Path) -> None:
         image.save(temporary, format="PNG")
         temporary.replace(path)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
+        if temporary.is_file():
+            temporary.unlink()
         raise DataError(f"{path}: cannot write the picture ({error.strerror or error}); check the folder") from error

@@ -112,7 +112,7 @@ def near_cells(
 
 
 def _axes(rect: torch.Tensor, shape: Sequence[int]) -> tuple[torch.Tensor, torch.Tensor]:
-    """x of the columns (B, W) and y of the rows (B, H)."""
+    """X of the columns (B, W) and y of the rows (B, H)."""
     rows, columns = shape
     size = bin_size(rect, shape)
     steps = [torch.arange(count, dtype=rect.dtype, device=rect.device) + 0.5 for count in (columns, rows)]

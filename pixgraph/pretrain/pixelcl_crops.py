@@ -97,13 +97,14 @@ def crop_pairs(
         bool (1 or B, hw, hw): cell of the first view, cell of the second.
     """
     reach = torch.full((len(first.boxes),), threshold, dtype=torch.float32, device=device)
-    return near_cells(*(_axes(crops, image, cells, mode, device) for crops in (first, second)), reach)
+    axes = [_axes(crops, image, cells, mode, device) for crops in (first, second)]
+    return near_cells(axes[0], axes[1], reach)
 
 
 def _axes(
     crops: Crops, image: Sequence[int], cells: Sequence[int], mode: str, device: torch.device
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """x of the columns (n, w) and y of the rows (n, h) of every crop: resizing treats the two apart."""
+    """X of the columns (n, w) and y of the rows (n, h) of every crop: resizing treats the two apart."""
     diagonal = math.hypot(*image)
     y, x = (torch.arange(side, device=device).float() / diagonal * n for side, n in zip(image, cells, strict=True))
     columns, rows = [], []

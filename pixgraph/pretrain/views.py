@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, fields
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -31,7 +32,8 @@ class View(NamedTuple):
     rect: torch.Tensor
 
 
-class ViewBatch(NamedTuple):
+@dataclass(frozen=True)
+class ViewBatch:
     """Two views of each of B pictures.
 
     Attributes:
@@ -50,7 +52,8 @@ class ViewBatch(NamedTuple):
 
     def to(self, device: torch.device | str) -> ViewBatch:
         """The same batch on another device."""
-        return ViewBatch(*(part.to(device, non_blocking=True) for part in self))
+        parts = (getattr(self, field.name) for field in fields(self))
+        return ViewBatch(*(part.to(device, non_blocking=True) for part in parts))
 
 
 class TwoViews:
