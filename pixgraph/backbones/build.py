@@ -25,7 +25,7 @@ def build_backbone(config: BackboneConfig) -> Backbone:
     """
     from pixgraph.backbones.cnn import LEVELS, TorchvisionBackbone
     from pixgraph.backbones.timm_models import PREFIX, TimmBackbone
-    from pixgraph.backbones.unet import UNetBackbone
+    from pixgraph.backbones.unet import PIXELS, UNetBackbone
     from pixgraph.backbones.unet_networks import PLAIN, is_unet
 
     name = config.name
@@ -35,7 +35,7 @@ def build_backbone(config: BackboneConfig) -> Backbone:
         name = _named_by(config.weights)
     if name in LEVELS:
         return TorchvisionBackbone(name, config.weights)
-    if is_unet(name):
+    if is_unet(name.removesuffix(PIXELS)):
         return UNetBackbone(name, config.weights)
     if name.startswith(PREFIX):
         return TimmBackbone(name, config.weights)

@@ -1,4 +1,4 @@
-"""The file that a pretraining leaves: weights of a network, with its name, so that they can be taken up by file alone."""
+"""The file that a pretraining leaves: weights of a network with its name, so that the file alone is enough."""
 
 from __future__ import annotations
 

@@ -79,8 +79,8 @@ class EncoderUNet(nn.Module):
     def forward(self, x: torch.Tensor) -> list[torch.Tensor]:
         """Maps of strides 1, 2, 4, 8, 16 of the decoder and 32, the bottleneck, of pictures (B, 3, H, W)."""
         features = list(self.encoder(x))  # strides 1 (the picture), 2, 4, ..., 32
-        maps = [self.decoder.center(features[-1])]  # type: ignore[operator]
-        for i, block in enumerate(self.decoder.blocks):  # type: ignore[arg-type]
+        maps = [self.decoder.center(features[-1])]
+        for i, block in enumerate(self.decoder.blocks):
             finer = features[-2 - i]
             # The last block has no skip: stride 1 is the picture itself.
             skip = finer if i + 2 < len(features) else None
@@ -120,7 +120,7 @@ def load_unet(name: str, weights: str | Path | None) -> tuple[PlainUNet | Encode
     check_name(metadata, name, str(weights))
     pretrained_on = metadata.get("pretrained_on", f"weights file {Path(weights).name}")
     if isinstance(network, EncoderUNet) and not any(key.startswith("encoder.") for key in tensors):
-        fit_weights(network.encoder, tensors, str(weights), ("fc.", "classifier.", "head."))  # type: ignore[arg-type]
+        fit_weights(network.encoder, tensors, str(weights), ("fc.", "classifier.", "head."))
         return network, f"{pretrained_on} (encoder), nothing (decoder)"
     fit_weights(network, tensors, str(weights), ("segmentation_head.", "classification_head."))
     return network, pretrained_on
@@ -150,7 +150,8 @@ def _published_unet(name: str, imagenet: bool) -> Any:
         unet = smp.Unet(name, encoder_weights="imagenet" if imagenet else None)
     except (OSError, KeyError) as error:
         raise CheckpointError(
-            f"ImageNet weights of unet:{name} cannot be fetched ({str(error).splitlines()[0]}); give a file, or 'random'"
+            f"ImageNet weights of unet:{name} cannot be fetched ({str(error).splitlines()[0]}); "
+            "give a file, or 'random'"
         ) from error
     except (ValueError, RuntimeError) as error:
         raise ConfigError(f"backbone 'unet:{name}': cannot be built ({str(error).splitlines()[0]})") from error

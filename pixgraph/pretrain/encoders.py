@@ -1,4 +1,4 @@
-"""The networks that are pretrained: pictures to one or two dense maps, and the file they leave for `pixgraph.backbones`.
+"""The networks that are pretrained: pictures to one or two dense maps, and the file that they leave.
 
 Torchvision's CNNs give one map, that of a layer of choice. UNets give two: the finest, one vector a pixel, and the
 bottleneck.
@@ -206,5 +206,6 @@ def _check_layer(network: nn.Module, name: str, layer: str, last: str | None) ->
             f"its blocks {', '.join(blocks)}; parts of a block can be named, too"
         )
     if last is not None and layer != last and layer_end(nodes, layer) > layer_end(nodes, last):
-        raise ConfigError(f"layer: got {layer!r}, but these weights of {name} end with {last!r}; take that, or a finer one")
-
+        raise ConfigError(
+            f"layer: got {layer!r}, but these weights of {name} end with {last!r}; take that, or a finer one"
+        )
