@@ -104,8 +104,8 @@ def _places(
         matched = pairs.any(dim=1 - which).tolist()
         centres = (cell_centres(view.rect.cpu()[None], shape)[0] * reach).tolist()
         for (x, y), has_partner in zip(centres, matched, strict=True):
-            box = [x - radius, y - radius, x + radius, y + radius]
-            draw.ellipse(box, fill=GREEN if has_partner else colour, outline=colour)
+            r = 2 * radius if has_partner else radius
+            draw.ellipse([x - r, y - r, x + r, y + r], fill=GREEN if has_partner else colour, outline=colour)
     return panel
 
 
@@ -117,15 +117,15 @@ def _gridded(
     panel = Image.fromarray(np.ascontiguousarray(rgb)).resize((side, side))
     draw = ImageDraw.Draw(panel, "RGBA")
     rows, columns = shape
-    for cell in matched.nonzero().flatten().tolist():
-        row, column = divmod(cell, columns)
-        box = [column * side / columns, row * side / rows, (column + 1) * side / columns, (row + 1) * side / rows]
-        draw.rectangle(box, fill=(*GREEN, 90))
-    if max(shape) <= side // 6:  # finer grids would hide the view
+    if max(shape) <= side // 6:  # finer grids would hide the view; green lies over the grid
         for row in range(rows + 1):
             draw.line([0, row * side / rows, side, row * side / rows], fill=(*colour, 150))
         for column in range(columns + 1):
             draw.line([column * side / columns, 0, column * side / columns, side], fill=(*colour, 150))
+    for cell in matched.nonzero().flatten().tolist():
+        row, column = divmod(cell, columns)
+        box = [column * side / columns, row * side / rows, (column + 1) * side / columns, (row + 1) * side / rows]
+        draw.rectangle(box, fill=(*GREEN, 70), outline=(*GREEN, 255))
     return panel
 
 

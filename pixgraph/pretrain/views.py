@@ -87,7 +87,7 @@ class TwoViews:
         # Resized as integers: a third of the time of floats, and colours are then changed on few pixels.
         cut = picture[:, top : top + height, left : left + width]
         pixels = functional.resize(cut, [config.size, config.size], antialias=True)
-        pixels = (pixels.flip(-1) if mirrored else pixels).float().div_(255)
+        pixels = (pixels.flip(-1) if mirrored else pixels).contiguous().float().div_(255)
         colours = Photometry(config.jitter, config.grayscale, config.blur[which], config.solarize[which])
         return View(change_colours(pixels, colours, rng), view_rect(picture.shape[-2:], box, mirrored))
 

@@ -10,7 +10,7 @@ from torchvision.transforms.v2 import functional
 
 from pixgraph.pretrain.config import ViewConfig
 from pixgraph.pretrain.pairs import cell_centres
-from pixgraph.pretrain.photometry import Photometry, change_colours
+from pixgraph.pretrain.photometry import Photometry, change_colours, shift_hue
 from pixgraph.pretrain.views import TwoViews, ViewBatch, ViewDataset, collate, crop_box, view_rect
 
 
@@ -130,6 +130,14 @@ def test_one_change_of_colour_is_torchvisions(changes, expected):
     pixels = torch.from_numpy(np.random.default_rng(1).random((3, 24, 20), np.float32))
     found = change_colours(pixels, settings_, np.random.default_rng(0))
     torch.testing.assert_close(found, expected(pixels), atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("turn", [-0.5, -0.1, 0.0, 0.07, 0.5])
+def test_hues_turn_as_torchvisions(turn):
+    pixels = torch.from_numpy(np.random.default_rng(1).random((3, 24, 20), np.float32))
+    pixels[:, 0], pixels[:, 1], pixels[:, 2] = 0, 1, 0.3  # black, white, grey
+    pixels[0, 3], pixels[1, 3] = 0.7, 0.7  # two channels alike
+    torch.testing.assert_close(shift_hue(pixels, turn), functional.adjust_hue(pixels, turn), atol=1e-5, rtol=0)
 
 
 def test_jitter_changes_by_the_strengths_allowed():
