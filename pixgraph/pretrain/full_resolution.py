@@ -1,4 +1,4 @@
-"""PixPro with one vector a pixel, after a thesis of the Kazan Federal University (2022): drawn pairs, local propagation."""
+"""PixPro with one vector a pixel: drawn pairs and local propagation (a thesis of Kazan Federal University, 2022)."""
 
 from __future__ import annotations
 
