@@ -5,6 +5,7 @@ Parameters are called as in the package pixel-level-contrastive-learning, so tha
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Callable
 
 import torch
@@ -162,8 +163,13 @@ def layer_name(net: nn.Module, layer: str | int) -> str:
         if not -len(children) <= layer < len(children):
             raise ConfigError(f"layer: got {layer}, but the network has {len(children)} children; expected one of them")
         return children[layer]
-    if layer not in dict(net.named_modules()) or not layer:
-        raise ConfigError(f"layer: got {layer!r}, expected a module of the network, such as {', '.join(children)}")
+    names = [name for name, _ in net.named_modules() if name]
+    if layer not in names:
+        near = difflib.get_close_matches(layer, names, n=3)
+        guess = f"; did you mean {' or '.join(near)}?" if near else ""
+        raise ConfigError(
+            f"layer: got {layer!r}, expected a module of the network, such as {', '.join(children)}{guess}"
+        )
     return layer
 
 

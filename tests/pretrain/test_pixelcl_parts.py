@@ -153,7 +153,10 @@ def test_layers_by_name_and_by_position():
     assert layer_name(net, -2) == "avgpool"
     assert layer_name(net, 0) == "conv"
     assert layer_name(net, "layer4.1") == "layer4.1"
-    with pytest.raises(ConfigError, match=r"got 'layer5', expected a module of the network, such as conv, layer4"):
+    with pytest.raises(
+        ConfigError,
+        match=r"got 'layer5', expected a module of the network, such as conv, layer4, avgpool, fc; did you mean layer4",
+    ):
         layer_name(net, "layer5")
     with pytest.raises(ConfigError, match=r"got 4, but the network has 4 children"):
         layer_name(net, 4)
