@@ -41,6 +41,8 @@ class RetrievalConfig:
         queries: Queries a class; without masks, in all.
         shown: Queries on the contact sheet.
         top: Pictures that a query gets, each by its most similar pixel or segment.
+        apart: Pictures before and after the query's own, by file name, that it does not search: frames of a video show
+            the same thing again.
         stride: Pixels of the working size between two candidates.
         segments: Superpixels of a picture, about.
     """
@@ -49,6 +51,7 @@ class RetrievalConfig:
     queries: int = 20
     shown: int = 8
     top: int = 5
+    apart: int = 0
     stride: int = 16
     segments: int = 64
 
@@ -117,6 +120,7 @@ _AT_LEAST = {
     "retrieval.queries": 1,
     "retrieval.shown": 1,
     "retrieval.top": 1,
+    "retrieval.apart": 0,
     "retrieval.stride": 1,
     "retrieval.segments": 1,
     "few_shot.k_shot": 1,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -72,6 +72,12 @@ class Gallery:
         """Class ids (H, W) of a picture, where it is labelled."""
         dataset, index = self._places[number]
         return dataset.read_mask(index) if dataset.has_mask(index) else None
+
+    @cached_property
+    def order(self) -> dict[int, int]:
+        """Place of each picture among all by the name of its file, which is the order in time of a video's frames."""
+        by_name = sorted(range(len(self)), key=lambda number: self.key(number).rsplit("/", 1)[-1])
+        return {number: place for place, number in enumerate(by_name)}
 
     def units(self, kind: str, config: RetrievalConfig) -> UnitsOf:
         """A function from a picture's number to its units, which remembers the last ones.

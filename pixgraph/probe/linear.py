@@ -63,10 +63,13 @@ class LinearProbe:
     def scores(self, picture: Picture, size: tuple[int, int]) -> torch.Tensor:
         """Logits (M, H, W) of a picture at `size` = (H, W)."""
         maps = [picture.features[i] for i in self.levels]
-        total = self.bias[:, None, None].expand(-1, *size)
+        small: dict[tuple[int, ...], torch.Tensor] = {}  # maps of one size are summed before they are interpolated
         for part, m in zip(self.weight.split([len(m) for m in maps], 1), maps, strict=True):
-            small = (part @ m.flatten(1)).unflatten(1, m.shape[1:])[None]  # (1, M, h, w)
-            total = total + F.interpolate(small, size, mode="bilinear", align_corners=False)[0]
+            found = (part @ m.flatten(1)).unflatten(1, m.shape[1:])  # (M, h, w)
+            small[m.shape[1:]] = small[m.shape[1:]] + found if m.shape[1:] in small else found
+        total = self.bias[:, None, None].expand(-1, *size)
+        for found in small.values():
+            total = total + F.interpolate(found[None], size, mode="bilinear", align_corners=False)[0]
         return total
 
     def predict(self, picture: Picture, size: tuple[int, int]) -> np.ndarray:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import statistics
+import sys
 import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -50,7 +51,7 @@ def linear_probe(config: ProbeConfig, store: FeatureStore, levels: Sequence[int]
             "a linear probe needs a data set whose splits share their classes, such as camvid or cityscapes"
         )
     for dataset in (train, scored):
-        store.warm(dataset, progress=True)
+        store.warm(dataset, progress=sys.stderr.isatty())
     matrices = []
     for seed in range(config.seed, config.seed + config.linear.seeds):
         sample = draw_pixels(train, store, levels, config.linear.pixels, seed)

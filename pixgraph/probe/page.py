@@ -132,7 +132,7 @@ def _retrieval(kind: str, found: Mapping[str, Any]) -> str:
     about = (
         f"{found['queries']} {kind} of {found['data']}/{found['split']} ask {found['pictures']} pictures of "
         f"{', '.join(found['splits'])}; each of the {found['top']} answers is the best of another picture. Chance is "
-        "the share of the class among all that is searched."
+        f"the share of the class among all that is searched.{_apart(found['apart'])}"
     )
     rows = [
         [escape(name), _percent(c["hit_rate"]), _percent(c["chance"]), str(c["queries"])]
@@ -143,6 +143,12 @@ def _retrieval(kind: str, found: Mapping[str, Any]) -> str:
         rows.append(["mean over classes", *means, str(found["queries"])])
     table = _table(["class", "hit rate %", "chance %", "queries"], rows) if rows else ""
     return f'<section><h2>Retrieval of {kind}</h2><p class="soft">{escape(about)}</p>{table}</section>'
+
+
+def _apart(apart: int) -> str:
+    if apart:
+        return f" The {apart} pictures before and after the query's own, by file name, are not searched."
+    return " In a video the pictures before and after show the same things again: see retrieval.apart."
 
 
 def _picture(name: str, pictures: Mapping[str, bytes]) -> str:

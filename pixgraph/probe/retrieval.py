@@ -7,7 +7,7 @@ memory does not grow with the data set.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -86,7 +86,15 @@ def draw_queries(units_of: UnitsOf, pictures: Sequence[int], each: int, seed: in
     return [query for kind in order for query in [*firsts[kind], *others[kind]][:each]]
 
 
-def search(units_of: UnitsOf, queries: Sequence[Query], pictures: Iterable[int], top: int, a_picture: int = 1) -> Hits:
+def search(
+    units_of: UnitsOf,
+    queries: Sequence[Query],
+    pictures: Iterable[int],
+    top: int,
+    a_picture: int = 1,
+    order: Mapping[int, int] | None = None,
+    apart: int = 0,
+) -> Hits:
     """The most similar units of other pictures.
 
     Args:
@@ -95,9 +103,12 @@ def search(units_of: UnitsOf, queries: Sequence[Query], pictures: Iterable[int],
         pictures: Numbers of the pictures that are searched.
         top: Answers a query, k.
         a_picture: Most answers from one picture.
+        order: Place of each picture in time; none: its number.
+        apart: A query does not search pictures that are at most so many places from its own.
     """
     asking = np.stack([units_of(q.picture).vectors[q.unit] for q in queries])  # (Q, C)
-    own = np.array([q.picture for q in queries])
+    place = order or {}
+    own = np.array([place.get(q.picture, q.picture) for q in queries])
     similarity = np.full((len(queries), top), -np.inf, np.float32)
     picture, unit, kind = np.full((3, len(queries), top), -1, np.int64)
     searched = np.zeros(256, np.int64)
@@ -106,13 +117,13 @@ def search(units_of: UnitsOf, queries: Sequence[Query], pictures: Iterable[int],
         classes = np.full(len(units.vectors), IGNORE) if units.classes is None else units.classes
         searched += np.bincount(classes, minlength=256)
         best, where = _nearest(asking, units.vectors, min(a_picture, len(units.vectors)))
-        best[own == number] = -np.inf
+        best[np.abs(own - place.get(number, number)) <= apart] = -np.inf
         joined = np.concatenate([similarity, best], 1)
-        order = np.argsort(-joined, axis=1, kind="stable")[:, :top]  # at a tie the earlier picture stays
-        similarity = np.take_along_axis(joined, order, 1)
+        rank = np.argsort(-joined, axis=1, kind="stable")[:, :top]  # at a tie the earlier picture stays
+        similarity = np.take_along_axis(joined, rank, 1)
         numbers = np.where(np.isneginf(best), -1, number)
         picture, unit, kind = (
-            np.take_along_axis(np.concatenate(pair, 1), order, 1)
+            np.take_along_axis(np.concatenate(pair, 1), rank, 1)
             for pair in ((picture, numbers), (unit, where), (kind, classes[where]))
         )
     searched[IGNORE] = 0

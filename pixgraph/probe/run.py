@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -87,7 +88,7 @@ def open_gallery(config: ProbeConfig, store: FeatureStore, levels: Sequence[int]
     names = dict.fromkeys([*config.retrieval.splits, config.split])
     datasets = [open_dataset(config.data, name) for name in names]
     for dataset in datasets:
-        store.warm(dataset, progress=True)
+        store.warm(dataset, progress=sys.stderr.isatty())
     return Gallery(datasets, store, levels)
 
 
@@ -98,7 +99,8 @@ def _retrieval(config: ProbeConfig, gallery: Gallery, kind: str, say: Say) -> di
     if not queries:
         raise DataError(f"{config.data.name} ({config.split}): no {kind} of one class to ask with; take another split")
     searched = [number for split in dict.fromkeys(config.retrieval.splits) for number in gallery.numbers(split)]
-    hits = search(units_of, queries, searched, config.retrieval.top)
+    apart = config.retrieval.apart
+    hits = search(units_of, queries, searched, config.retrieval.top, order=gallery.order, apart=apart)
     rates = hit_rates(queries, hits)
     shown = spread_out(range(len(queries)), config.retrieval.shown)
     _save(config, f"retrieval-{kind}.jpg", retrieval_sheet(gallery, units_of, queries, hits, shown))
@@ -117,6 +119,7 @@ def _retrieval(config: ProbeConfig, gallery: Gallery, kind: str, say: Say) -> di
         "pictures": len(searched),
         "queries": len(queries),
         "top": config.retrieval.top,
+        "apart": apart,
         "hit_rate": mean,
         "chance": chance,
         "classes": classes,

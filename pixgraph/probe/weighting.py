@@ -26,6 +26,8 @@ def class_weights(counts: np.ndarray, weighting: str) -> np.ndarray:
     pixels = counts.sum(0).astype(np.float64)  # (M,)
     shown = pixels > 0
     weights = np.zeros(len(pixels))
+    if not shown.any():
+        return weights
     if weighting == "inverse":
         weights[shown] = 1 / pixels[shown]
     elif weighting == "median":
@@ -34,5 +36,4 @@ def class_weights(counts: np.ndarray, weighting: str) -> np.ndarray:
         weights[shown] = np.median(frequency) / frequency
     else:
         weights[shown] = 1
-    total = (weights * pixels).sum()
-    return weights * (pixels.sum() / total) if total > 0 else weights
+    return weights * (pixels.sum() / (weights * pixels).sum())

@@ -120,3 +120,10 @@ def test_without_masks_any_unit_may_ask():
     queries = draw_queries(pictures.__getitem__, range(5), 3, 0)
     assert [q.kind for q in queries] == [None] * 3
     assert hit_rates(queries, search(pictures.__getitem__, queries, range(5), 2)) == {}
+
+
+def test_neighbours_in_time_are_not_searched():
+    pictures = world(2, pictures=6)
+    order = {0: 5, 1: 0, 2: 4, 3: 1, 4: 2, 5: 3}
+    found = search(pictures.__getitem__, [Query(2, 0, None)], range(6), 6, order=order, apart=1)
+    assert sorted(found.picture[0].tolist()) == [-1, -1, -1, 1, 3, 4]  # 2 itself, 0 and 5 beside it
