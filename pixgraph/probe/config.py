@@ -88,7 +88,8 @@ class ProbeConfig:
         data: A data set with a class for every pixel.
         backbone: The embedding: `--backbone.weights RUN` alone takes that of a pretraining.
         levels: Which of the backbone's maps count, 0 the finest, -1 the coarsest; none: all joined.
-        split: Split that is scored; "val" while anything is being chosen.
+        split: Split that is scored; "val" while anything is being chosen. Where its classes are not those of training,
+            every second picture of it trains the linear classifier and the others are scored; so it is for "all".
         linear: The linear classifier.
         retrieval: The search.
         pictures: Pictures that are drawn in colours and with similarity maps.

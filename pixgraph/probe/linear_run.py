@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pixgraph.data.base import FewShotDataset
-from pixgraph.data.catalog import open_dataset
 from pixgraph.errors import ConfigError, DataError
 from pixgraph.probe.config import ProbeConfig
 from pixgraph.probe.confusion import Confusion
+from pixgraph.probe.halves import train_and_scored
 from pixgraph.probe.linear import class_ids, draw_pixels, fit_linear, score_linear
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ _MOST_CLASSES = 254
 
 
 def linear_probe(config: ProbeConfig, store: FeatureStore, levels: Sequence[int]) -> dict[str, Any]:
-    """Fit on the training split and score on `config.split`, once for each seed.
+    """Fit on the training split and score on `config.split`, or on halves of it, once for each seed.
 
     Args:
         config: Data and settings of the probe.
@@ -37,19 +37,13 @@ def linear_probe(config: ProbeConfig, store: FeatureStore, levels: Sequence[int]
         and what the commonest training class gives when it is predicted everywhere.
 
     Raises:
-        ConfigError: The data set has too many classes, or others in the split than in training.
+        ConfigError: The data set has too many classes.
         DataError: There are no masks.
     """
     start = time.perf_counter()
-    train, scored = open_dataset(config.data, "train"), open_dataset(config.data, config.split)
+    train, scored = train_and_scored(config.data, config.split)
     if max(train.class_names, default=0) > _MOST_CLASSES:
         raise ConfigError(f"data: {train.name} has more than {_MOST_CLASSES} classes, which no mask here can hold")
-    strange = [name for c, name in scored.class_names.items() if c not in train.class_names]
-    if strange:
-        raise ConfigError(
-            f"split: {scored.name}/{scored.split} has classes that training pictures lack ({', '.join(strange[:3])}); "
-            "a linear probe needs a data set whose splits share their classes, such as camvid or cityscapes"
-        )
     for dataset in (train, scored):
         store.warm(dataset, progress=sys.stderr.isatty())
     matrices = []
@@ -66,6 +60,7 @@ def linear_probe(config: ProbeConfig, store: FeatureStore, levels: Sequence[int]
     return {
         "data": train.name,
         "split": scored.split,
+        "train_split": train.split,
         "train_pictures": len(sample.counts),
         "scored_pictures": _labelled(scored),
         "pixels": len(sample.labels),

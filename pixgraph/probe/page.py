@@ -85,9 +85,9 @@ def _subtitle(results: Mapping[str, Any]) -> str:
 
 def _linear(found: Mapping[str, Any]) -> str:
     about = (
-        f"Logistic regression of single pixels: {found['pixels']:,} of {found['train_pictures']} training pictures, "
-        f"class weighting {found['weighting']}; scored on {found['scored_pictures']} pictures of {found['data']}/"
-        f"{found['split']} at their own size, {found['seeds']} seed(s)."
+        f"Logistic regression of single pixels: {found['pixels']:,} of {found['train_pictures']} pictures "
+        f"({found['train_split']}), class weighting {found['weighting']}; scored on {found['scored_pictures']} pictures of "
+        f"{found['data']}/{found['split']} at their own size, {found['seeds']} seed(s)."
     )
     trivial = found["trivial"]
     top = [

@@ -85,7 +85,7 @@ def open_embedding(config: ProbeConfig) -> FeatureStore:
 
 def open_gallery(config: ProbeConfig, store: FeatureStore, levels: Sequence[int]) -> Gallery:
     """The pictures that are searched and drawn, their features computed."""
-    names = dict.fromkeys([*config.retrieval.splits, config.split])
+    names = dict.fromkeys([*_searched(config), config.split])
     datasets = [open_dataset(config.data, name) for name in names]
     for dataset in datasets:
         store.warm(dataset, progress=sys.stderr.isatty())
@@ -98,7 +98,7 @@ def _retrieval(config: ProbeConfig, gallery: Gallery, kind: str, say: Say) -> di
     queries = draw_queries(units_of, gallery.numbers(config.split), config.retrieval.queries, config.seed)
     if not queries:
         raise DataError(f"{config.data.name} ({config.split}): no {kind} of one class to ask with; take another split")
-    searched = [number for split in dict.fromkeys(config.retrieval.splits) for number in gallery.numbers(split)]
+    searched = [number for split in _searched(config) for number in gallery.numbers(split)]
     apart = config.retrieval.apart
     hits = search(units_of, queries, searched, config.retrieval.top, order=gallery.order, apart=apart)
     rates = hit_rates(queries, hits)
@@ -114,7 +114,7 @@ def _retrieval(config: ProbeConfig, gallery: Gallery, kind: str, say: Say) -> di
         say(f"retrieval of {kind}: hit rate {100 * mean:.2f} %, chance {100 * chance:.2f} % (means over classes)")
     return {
         "data": config.data.name,
-        "splits": config.retrieval.splits,
+        "splits": _searched(config),
         "split": config.split,
         "pictures": len(searched),
         "queries": len(queries),
@@ -124,6 +124,11 @@ def _retrieval(config: ProbeConfig, gallery: Gallery, kind: str, say: Say) -> di
         "chance": chance,
         "classes": classes,
     }
+
+
+def _searched(config: ProbeConfig) -> list[str]:
+    """Splits that retrieval searches: of a folder as a whole, its parts would show every picture twice."""
+    return ["all"] if config.split == "all" else list(dict.fromkeys(config.retrieval.splits))
 
 
 def _draw(config: ProbeConfig, gallery: Gallery) -> None:

@@ -116,3 +116,10 @@ def test_help_names_the_settings(capsys):
     out = capsys.readouterr().out
     assert "--linear.weighting" in out
     assert "--retrieval.segments" in out
+
+
+def test_the_training_split_is_scored_in_halves(probe, tmp_path):
+    assert probe("linear", tmp_path / "p", "--split", "train")[0] == 0
+    linear = json.loads((tmp_path / "p" / "probe.json").read_text())["linear"]
+    assert (linear["train_split"], linear["split"]) == ("train, even pictures", "train, odd pictures")
+    assert (linear["train_pictures"], linear["scored_pictures"]) == (3, 3)
