@@ -22,12 +22,13 @@ MEMORY_SHARE = 0.85
 """Share of the free memory that a step may take before it counts as impossible."""
 
 
-def time_steps(specs: Sequence[dict[str, Any]], rounds: int) -> dict[str, Any]:
-    """Seconds of each step, in rounds that take each in turn; one round more comes first.
+def time_steps(specs: Sequence[dict[str, Any]], rounds: int, warm_up: int = 1) -> dict[str, Any]:
+    """Seconds of each step, in rounds that take each in turn.
 
     Args:
         specs: What `build_step` takes.
         rounds: How many are counted.
+        warm_up: How many come before.
 
     Returns:
         By name: the list ``seconds``, or ``skipped``, a reason.
@@ -39,10 +40,10 @@ def time_steps(specs: Sequence[dict[str, Any]], rounds: int) -> dict[str, Any]:
         found[spec["name"]] = {"skipped": built} if isinstance(built, str) else {"seconds": []}
         if not isinstance(built, str):
             steps[spec["name"]] = built
-    for turn in range(rounds + 1):
+    for turn in range(-warm_up, rounds):
         for name, step in steps.items():
             seconds = _seconds(step)
-            if turn:
+            if turn >= 0:
                 found[name]["seconds"].append(seconds)
     return found
 
@@ -62,27 +63,28 @@ def memory_of(specs: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
         return [{"skipped": _reason(str(error))}] * len(specs)
 
 
-def peak_growth(step: Step, device: str) -> float | None:
-    """Mebibytes by which a second step raises the peak of the process; `None` if the system does not tell.
+def peak_growth(step: Step, device: str) -> tuple[float | None, float]:
+    """What a second step costs; the first one pays for the optimiser's state, thread pools and workspaces.
 
-    The first step pays for what comes once: the optimiser's state, thread pools, workspaces.
+    Returns:
+        Mebibytes by which it raises the peak of the process, `None` if the system does not tell; and its seconds.
     """
     step()
     gc.collect()
     if device != "cpu":
         torch.cuda.synchronize()
         torch.cuda.reset_peak_memory_stats()
-        before = torch.cuda.memory_allocated()
-        step()
-        return (torch.cuda.max_memory_allocated() - before) / 2**20
+        held = torch.cuda.memory_allocated()
+        seconds = _seconds(step)
+        return (torch.cuda.max_memory_allocated() - held) / 2**20, seconds
     clear = Path("/proc/self/clear_refs")
     if not clear.exists():
-        return None
+        return None, _seconds(step)
     ctypes.CDLL(None).malloc_trim(0)  # otherwise what the first step freed would serve the second one
     clear.write_text("5")  # the peak starts again from the present size
-    before = _kilobytes("/proc/self/status", "VmRSS") / 1024
-    step()
-    return _kilobytes("/proc/self/status", "VmHWM") / 1024 - before
+    before = _kilobytes("/proc/self/status", "VmRSS")
+    seconds = _seconds(step)
+    return (_kilobytes("/proc/self/status", "VmHWM") - before) / 1024, seconds
 
 
 def available_mb() -> float:
@@ -133,9 +135,8 @@ def _child(text: str) -> None:
 
 def _measured(spec: dict[str, Any]) -> dict[str, Any]:
     try:
-        step = build_step(spec)
-        peak = peak_growth(step, spec["case"].get("device", "cpu"))
-        return {"peak_mb": None if peak is None else round(peak, 1), "seconds": round(_seconds(step), 4)}
+        peak, seconds = peak_growth(build_step(spec), spec["case"].get("device", "cpu"))
+        return {"peak_mb": None if peak is None else round(peak, 1), "seconds": round(seconds, 4)}
     except (PixgraphError, RuntimeError, MemoryError) as error:
         return {"skipped": _reason(f"{type(error).__name__}: {error}")}
 

@@ -99,7 +99,7 @@ def _full_rows(full: Mapping[str, Any]) -> list[list[Any]]:
     rows, base = [], full["time"][NETWORK]["seconds"]
     for name, timed in full["time"].items():
         times = "1" if name == NETWORK else ratio(timed["seconds"], base)
-        rows.append([name, milliseconds(spread(timed["seconds"])), times, _megabytes(full["memory"][name])])
+        rows.append([name, milliseconds(spread(timed["seconds"])), times, _megabytes(full["memory"].get(name, {}))])
     return rows
 
 
