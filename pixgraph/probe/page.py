@@ -86,8 +86,8 @@ def _subtitle(results: Mapping[str, Any]) -> str:
 def _linear(found: Mapping[str, Any]) -> str:
     about = (
         f"Logistic regression of single pixels: {found['pixels']:,} of {found['train_pictures']} pictures "
-        f"({found['train_split']}), class weighting {found['weighting']}; scored on {found['scored_pictures']} pictures of "
-        f"{found['data']}/{found['split']} at their own size, {found['seeds']} seed(s)."
+        f"({found['train_split']}), class weighting {found['weighting']}; scored on {found['scored_pictures']} "
+        f"pictures of {found['data']}/{found['split']} at their own size, {found['seeds']} seed(s)."
     )
     trivial = found["trivial"]
     top = [
