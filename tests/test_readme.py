@@ -39,6 +39,15 @@ SHORT += [
     "--model.encoder_blocks",
     "1",
 ]
+TINY_PRETRAINING = [
+    *("--backbone", "unet-small", "--views.size", "32", "--optim.steps", "2", "--optim.batch", "4", "--device", "cpu"),
+    *("--pixel.projection", "8", "--pixel.hidden", "8", "--pixel.reach", "8"),
+]
+"""Maps of 32 x 32: every pair of cells of four pictures."""
+TINY_PROBE = [
+    *("--backbone.size", "64", "--linear.pixels", "500", "--linear.steps", "3", "--retrieval.queries", "1"),
+    *("--pictures", "1", "--few_shot.episodes", "1", "--graph.dilations", "[1, 2]"),
+]
 ONE_TRIAL = ["--trials", "1", "--workers", "1", "--seeds", "1", "--episodes", "1"]
 
 
@@ -64,8 +73,14 @@ def shortened(argv: list[str]) -> list[str]:
     if command == "evaluate":
         report = [] if trained else [*SMALL, "--report", "false"]
         return [*argv, *report, "--episodes", "1", "--seeds", "1"]
+    if command == "pretrain":
+        return argv if argv[1] == "pairs" or "--resume" in argv else [*argv, *TINY_PRETRAINING]
+    if command == "probe":
+        return [*argv, *TINY_PROBE]
     if command == "study":
         return [*argv, *SMALL, *("--backbone.size", "128"), *ONE_TRIAL]
+    if "--backbone.weights" in argv:
+        return [*argv, "--backbone.size", "64", "--device", "cpu"]
     return argv if command != "predict" or trained else [*argv, *SMALL]
 
 
@@ -136,7 +151,10 @@ def test_every_pixgraph_command_runs_in_the_order_of_the_readme(workspace, monke
     ):
         assert (workspace / "runs/first" / made).is_file()
     assert (workspace / "runs/two/checkpoints/last.pt").is_file()
-    assert (workspace / "sheet.png").is_file()
+    assert (workspace / "runs/pixels/backbone.safetensors").is_file()
+    assert (workspace / "runs/pixels/pairs.png").is_file()
+    for made in ("sheet.png", "pairs.png", "probe/index.html", "probe-full/index.html", "pixels/masks/a.png"):
+        assert (workspace / made).is_file()
 
 
 @pytest.mark.parametrize("number", range(len(blocks("python"))))

@@ -11,9 +11,11 @@ from pixgraph.errors import PixgraphError
 from pixgraph.version import __version__
 
 COMMANDS = {
+    "pretrain": "pretrain a backbone on pictures without labels: PixPro and its relatives",
     "train": "train the GNN on episodes of a data set",
     "evaluate": "score a run or a training-free method on unseen classes, beside the trivial baselines",
     "predict": "segment a folder of pictures from a few labelled ones",
+    "probe": "measure and show what a frozen embedding is worth: linear probe, retrieval, colours, few-shot",
     "study": "measure which settings of graph construction matter, and recommend some",
     "demo": "train, evaluate and segment a photograph in a few minutes, without any download",
     "data": "list the data sets, check a folder, show its pictures with their masks",

@@ -113,10 +113,14 @@ def read_settings(path: str | Path, cls: type) -> dict[str, Any]:
 
 
 def command_settings(values: Mapping[str, Any], cls: type) -> dict[str, Any]:
-    """Settings without those of `Config` that the command has no use for, or that mean something else to it."""
+    """Settings without those of `Config` that the command has no use for, or that mean something else to it.
+
+    A dataclass with ``standalone = True`` has files of its own, and takes all.
+    """
     shared = {f.name for f in dataclasses.fields(Config)}
     sections = get_type_hints(cls)
-    return {k: v for k, v in values.items() if k not in shared or cls is Config or _same_meaning(k, sections)}
+    whole = cls is Config or getattr(cls, "standalone", False)
+    return {k: v for k, v in values.items() if k not in shared or whole or _same_meaning(k, sections)}
 
 
 def merge(settings: dict[str, Any], other: Mapping[str, Any]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import ClassVar, Literal
 
 
 @dataclass
@@ -81,8 +81,8 @@ class OptimConfig:
         steps: Optimiser steps.
         batch: Pictures a step, over all processes and accumulated parts.
         accumulate: Parts into which a step's pictures are divided to save memory; batch statistics are those of a part.
-        optimizer: "lars" (SGD with a trust ratio a layer), "sgd" or "adamw".
-        lr: Peak learning rate for 256 pictures a step; it is scaled with the batch.
+        optimizer: "adamw", "sgd" (momentum .9), or "lars": SGD with a trust ratio a layer, from timm.
+        lr: Peak learning rate.
         weight_decay: Weight decay; biases and norms have none.
         warmup: Steps of linear warm-up; a cosine to zero follows.
         clip: Largest gradient norm; 0: any.
@@ -96,11 +96,11 @@ class OptimConfig:
     steps: int = 2000
     batch: int = 64
     accumulate: int = 1
-    optimizer: Literal["lars", "sgd", "adamw"] = "lars"
-    lr: float = 1.0
-    weight_decay: float = 1e-5
+    optimizer: Literal["adamw", "sgd", "lars"] = "adamw"
+    lr: float = 1e-3
+    weight_decay: float = 0.01
     warmup: int = 100
-    clip: float = 0.0
+    clip: float = 1.0
     precision: Literal["float32", "bfloat16", "float16"] = "float32"
     workers: int = 0
     log_every: int = 10
@@ -113,11 +113,12 @@ class PretrainConfig:
     """Pretrain a CNN on pictures without labels, so that its feature maps serve as node embeddings.
 
     Attributes:
+        method: "pixpro", "pixcontrast", or "pixpro_full": PixPro with one vector a pixel, on a UNet.
         data: Where the pictures are: folders, searched with their subfolders, or NAME:FOLDER for the training pictures
             of a data set of `pixgraph data list`.
         backbone: A torchvision CNN such as "mobilenet_v2"; "unet", with one vector a pixel, or "unet:ENCODER" with any
             encoder of segmentation_models_pytorch.
-        weights: Where it starts: "random", a file of weights or run folder, or none for ImageNet's.
+        weights: Where it starts: "random", "imagenet", or a file of weights or a run's folder.
         layer: Layer of the CNN whose map is trained, by name; none: its last level, or the UNet's finest map.
         views: The two crops of a picture.
         pixel: The method's settings.
@@ -129,9 +130,12 @@ class PretrainConfig:
         run: Name of the run's folder; made from the method and the time when not given.
     """
 
+    standalone: ClassVar[bool] = True  # its files are not those of `pixgraph.config.Config`
+
+    method: Literal["pixpro", "pixcontrast", "pixpro_full"] = "pixpro"
     data: list[str] = field(default_factory=list)
     backbone: str = "mobilenet_v2"
-    weights: str | None = "random"
+    weights: str = "random"
     layer: str | None = None
     views: ViewConfig = field(default_factory=ViewConfig)
     pixel: PixelConfig = field(default_factory=PixelConfig)

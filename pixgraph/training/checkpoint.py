@@ -129,6 +129,8 @@ def load_network(run: str | Path, device: torch.device | str = "cpu") -> Trained
 
     path = find_checkpoint(run)
     state = load_checkpoint(path)
+    if "network" not in state:
+        raise CheckpointError(f"{path} is of a pretraining; pass it as --backbone.weights, and train the GNN on it")
     config = build(Config, state["config"])
     network = PixGraphNet(tuple(state["channels"]), config.model)
     average = state["average"]

@@ -6,16 +6,19 @@ import dataclasses
 import hashlib
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from pixgraph.config import Config
 from pixgraph.config_check import build
 from pixgraph.data.base import FewShotDataset
 from pixgraph.errors import ConfigError, RunError
 
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
 # Where things lie and how often they are kept. The content behind root and weights is compared by its digest.
 _NEUTRAL = re.compile(
     r"device|runs|run|train\.(save_every|tensorboard)|(data|extra\.\d+)\.root|backbone\.(cache|weights)"
+    r"|data|weights|optim\.(save_every|log_every|tensorboard|workers)"
 )
 
 
@@ -49,18 +52,18 @@ def differing_keys(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, 
     return {k: (was, now) for k, (was, now) in pairs.items() if was != now}
 
 
-def require_same_config(old: Mapping[str, Any], config: Config, run: str) -> None:
+def require_same_config(old: Mapping[str, Any], config: DataclassInstance, run: str) -> None:
     """Refuse to continue a run under settings that would change its numbers.
 
     Args:
         old: The run's configuration as nested plain values.
-        config: The configuration asked for.
+        config: The configuration asked for, a `Config` or a dataclass of the same kind as that of the run.
         run: The run's folder, for the message.
 
     Raises:
         RunError: Names every key that differs, with both values.
     """
-    changed = differing_keys(_completed(old), dataclasses.asdict(config))
+    changed = differing_keys(_completed(old, type(config)), dataclasses.asdict(config))
     if changed:
         listed = ", ".join(f"{key} (was {was!r}, now {now!r})" for key, (was, now) in changed.items())
         raise RunError(
@@ -69,10 +72,10 @@ def require_same_config(old: Mapping[str, Any], config: Config, run: str) -> Non
         )
 
 
-def _completed(old: Mapping[str, Any]) -> Mapping[str, Any]:
+def _completed(old: Mapping[str, Any], kind: type[DataclassInstance]) -> Mapping[str, Any]:
     """The configuration with the defaults of settings that did not exist yet when the run was made."""
     try:
-        return dataclasses.asdict(build(Config, old))
+        return dataclasses.asdict(build(kind, old))
     except ConfigError:  # a setting that no longer exists: the comparison will name it
         return old
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from typing import Any
+
+import torch
 
 from pixgraph.backbones.build import build_backbone
 from pixgraph.backbones.features import FeatureStore
@@ -70,7 +71,7 @@ def train(config: Config, resume: bool = False) -> RunFolder:
             if resume:
                 trainer.resume()
             if world.is_main:
-                _record_environment(run, environment(device, world.size), resume)
+                record_environment(run, device, world.size, resume)
                 parameters = sum(p.numel() for p in network.parameters())
                 run.summarise({"backbone": origin["backbone"], "parameters": parameters})
                 _warn_of_shared(tasks.datasets, validation.dataset)
@@ -91,8 +92,16 @@ def _warn_of_shared(training: Sequence[FewShotDataset], validation: FewShotDatas
         )
 
 
-def _record_environment(run: RunFolder, now: dict[str, Any], resume: bool) -> None:
-    """Write the environment; say so when a resumed run may not continue to the bit because of it."""
+def record_environment(run: RunFolder, device: torch.device, processes: int, resume: bool) -> None:
+    """Write the environment; say so when a resumed run may not continue to the bit because of it.
+
+    Args:
+        run: The run's folder.
+        device: Where it computes.
+        processes: How many compute.
+        resume: Whether the run existed before.
+    """
+    now = environment(device, processes)
     before = flatten(read_environment(run.path)) if resume else {}
     current = flatten(now)
     keys = [k for k in before if k.startswith(("pixgraph", "packages.", "device", "threads", "processes"))]

@@ -30,6 +30,7 @@ class Progress:
         self._losses: list[float] = []
         self._since = time.perf_counter()
         self._values: dict[str, str] = {}
+        self._told = 0
         tty = shown and self._stream.isatty()
         bar = {"total": steps, "initial": start, "unit": "step", "dynamic_ncols": True}
         self._bar = tqdm(**bar, file=self._stream) if tty else None
@@ -54,6 +55,24 @@ class Progress:
         elif self._shown:
             scores = f"loss {loss:.4f}  val mIoU {miou:.4f}  best {best:.4f}"
             print(f"step {step}/{self._steps}  {scores}  {per_step:.2f} s/step", file=self._stream, flush=True)
+
+    def logged(self, step: int, values: Mapping[str, Any], every: int = 100) -> None:
+        """Show the loss and the spread of the embedding, in a file only now and then.
+
+        Args:
+            step: Steps done.
+            values: Numbers, ``loss`` and perhaps ``embedding_std`` and ``embedding_rank`` among them.
+            every: Fewest steps between two lines where there is no terminal; the first and last are always shown.
+        """
+        names = [name for name in ("embedding_std", "embedding_rank") if name in values]
+        shown = [f"{name.removeprefix('embedding_')} {values[name]:.3g}" for name in names]
+        if self._bar is not None:
+            self._values.update({"embedding": ", ".join(shown)} if shown else {})
+            self._bar.set_postfix(self._values, refresh=False)
+        elif self._shown and (step in (1, self._steps) or step // every > self._told):
+            self._told = step // every
+            line = "  ".join([f"loss {values['loss']:.4f}", *([f"embedding {', '.join(shown)}"] if shown else [])])
+            print(f"step {step}/{self._steps}  {line}", file=self._stream, flush=True)
 
     def note(self, text: str) -> None:
         """Show a line between the others."""

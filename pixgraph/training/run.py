@@ -18,12 +18,12 @@ import json
 import os
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Protocol
 
 import yaml
 
-from pixgraph.config import Config
 from pixgraph.errors import ConfigError, PixgraphError, RunError
 from pixgraph.training.atomic import remove_temporaries, sync_folder, write_atomic, write_json
 from pixgraph.training.checkpoint import save_checkpoint
@@ -34,6 +34,41 @@ from pixgraph.training.lock import FileLock, Locked
 from pixgraph.training.records import plain, read_config, read_metrics, read_summary
 
 
+class RunSettings(Protocol):
+    """What a folder needs to know of a configuration, which is a dataclass.
+
+    Attributes:
+        seed: Seed of everything random.
+        runs: Folder that holds the run folders.
+        run: Name of the run's folder, or `None`.
+    """
+
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+    seed: int
+    runs: str
+    run: str | None
+
+
+@dataclass(frozen=True)
+class RunTitle:
+    """What a run is called.
+
+    Attributes:
+        stem: Start of the name of a run without one.
+        columns: Columns of its line in the ledger beside those that all runs have.
+    """
+
+    stem: str
+    columns: Mapping[str, object]
+
+
+def episodes_title(config: Any) -> RunTitle:
+    """The title of a training on episodes with a `pixgraph.config.Config`."""
+    episodes = config.episodes
+    columns = {"dataset": config.data.name, "method": "graph", "n_way": episodes.n_way, "k_shot": episodes.k_shot}
+    return RunTitle(config.data.name, columns)
+
+
 class RunFolder:
     """One run, held by one process; a context manager that gives the lock back.
 
@@ -42,22 +77,25 @@ class RunFolder:
     Attributes:
         path: The folder.
         config: The run's configuration.
+        title: What it is called; that of a training on episodes when not given.
     """
 
-    def __init__(self, path: Path, config: Config, lock: FileLock) -> None:
+    def __init__(self, path: Path, config: RunSettings, lock: FileLock, title: RunTitle | None = None) -> None:
         self.path = path
         self.config = config
+        self.title = episodes_title(config) if title is None else title
         self._lock = lock
 
     @classmethod
-    def create(cls, config: Config) -> RunFolder:
-        """Start a run in the folder `config.runs`/`config.run`, or under a fresh name of data set and time.
+    def create(cls, config: RunSettings, title: RunTitle | None = None) -> RunFolder:
+        """Start a run in the folder `config.runs`/`config.run`, or under a fresh name of its title and time.
 
         Raises:
             RunError: A run of that name exists or is being written, or the folder cannot be made.
         """
-        path, lock = _claim(Path(config.runs), config)
-        run = cls(path, config, lock)
+        title = episodes_title(config) if title is None else title
+        path, lock = _claim(Path(config.runs), config.run, title.stem)
+        run = cls(path, config, lock, title)
         if (path / "config.yaml").exists():
             lock.release()
             raise RunError(f"run {path} exists already; continue it with --resume, or give another name with --run")
@@ -72,7 +110,7 @@ class RunFolder:
         return run
 
     @classmethod
-    def open(cls, config: Config) -> RunFolder:
+    def open(cls, config: RunSettings, title: RunTitle | None = None) -> RunFolder:
         """Take up the run `config.runs`/`config.run` where it stopped.
 
         Raises:
@@ -96,7 +134,7 @@ class RunFolder:
         except (RunError, ConfigError):
             lock.release()
             raise
-        return cls(path, config, lock)
+        return cls(path, config, lock, title)
 
     def __enter__(self) -> RunFolder:
         return self
@@ -195,10 +233,7 @@ class RunFolder:
             self.path.parent,
             self.path.name,
             {
-                "dataset": self.config.data.name,
-                "method": "graph",
-                "n_way": self.config.episodes.n_way,
-                "k_shot": self.config.episodes.k_shot,
+                **self.title.columns,
                 "seed": self.config.seed,
                 "val_miou": None if best.get("miou") is None else f"{best['miou']:.4f}",
                 "state": summary.get("state"),
@@ -222,7 +257,7 @@ class RunFolder:
             raise _unwritable(self.path / name, error) from error
 
 
-def open_run(config: Config, resume: bool, world: World) -> RunFolder:
+def open_run(config: RunSettings, resume: bool, world: World, title: RunTitle | None = None) -> RunFolder:
     """The run's folder, made or taken up by the first process and known to the others, which only read.
 
     Raises:
@@ -232,7 +267,7 @@ def open_run(config: Config, resume: bool, world: World) -> RunFolder:
     run, refusal = None, None
     if world.is_main:
         try:
-            run = RunFolder.open(config) if resume else RunFolder.create(config)
+            run = RunFolder.open(config, title) if resume else RunFolder.create(config, title)
         except PixgraphError as error:
             refusal = error
     path = world.gather("" if run is None else str(run.path))[0]
@@ -240,17 +275,17 @@ def open_run(config: Config, resume: bool, world: World) -> RunFolder:
         raise refusal
     if not path:
         raise SystemExit(2)
-    return run or RunFolder(Path(path), config, FileLock(Path(path) / ".lock"))
+    return run or RunFolder(Path(path), config, FileLock(Path(path) / ".lock"), title)
 
 
-def _claim(runs: Path, config: Config) -> tuple[Path, FileLock]:
-    """Make and lock the folder of a new run; without a name, the first free one of data set and time."""
+def _claim(runs: Path, name: str | None, stem: str) -> tuple[Path, FileLock]:
+    """Make and lock the folder of a new run; without a name, the first free one of stem and time."""
     try:
-        if config.run is not None:
-            path = runs / config.run
+        if name is not None:
+            path = runs / name
             path.mkdir(parents=True, exist_ok=True)
             return path, _lock(path)
-        stem = f"{config.data.name}-{time.strftime('%Y%m%d-%H%M%S')}"
+        stem = f"{stem}-{time.strftime('%Y%m%d-%H%M%S')}"
         for number in range(1, 1000):
             path = runs / (stem if number == 1 else f"{stem}-{number}")
             with contextlib.suppress(FileExistsError):

@@ -1,0 +1,281 @@
+"""The loop of a pretraining: a step on two views of a batch of pictures, checkpoints, stopping and resuming."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import math
+import time
+from collections.abc import Iterator, Mapping
+from typing import Any, Protocol
+
+import torch
+from torch import nn
+
+from pixgraph.errors import RunError
+from pixgraph.pretrain.batches import StepBatches, stream
+from pixgraph.pretrain.config import PretrainConfig
+from pixgraph.pretrain.optimizers import build_optimizer
+from pixgraph.pretrain.views import ViewBatch
+from pixgraph.training.checkpoint import load_checkpoint, load_weights
+from pixgraph.training.distributed import World
+from pixgraph.training.identity import require_same_config
+from pixgraph.training.progress import Progress, TensorBoard
+from pixgraph.training.randomness import episode_seed, torch_seed
+from pixgraph.training.run import RunFolder
+from pixgraph.training.schedule import following_decay, learning_rate
+from pixgraph.training.signals import StopSignals, TrainingStopped
+
+Logs = dict[str, float]
+_TYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+class Method(Protocol):
+    """What is trained; see `pixgraph.pretrain.methods.PixelMethod`."""
+
+    def __call__(self, batch: ViewBatch, seed: int) -> tuple[torch.Tensor, Mapping[str, float | torch.Tensor]]:
+        """Loss of a batch, and numbers to log."""
+
+    def update_target(self, decay: float) -> None:
+        """Let the target keep `decay` of its weights and take the rest from the student."""
+
+
+class Export(Protocol):
+    """What writes the backbone that a training has reached."""
+
+    def __call__(self, step: int) -> None:
+        """Write it."""
+
+
+class Pretrainer:
+    """Trains a method on the pictures of a source.
+
+    Step s takes pictures and views that are functions of (seed, s), and a learning rate and a target's momentum that
+    are functions of s. So the weights after step s do not depend on how often the training was interrupted (to the bit
+    on a CPU), and on the number of processes only by the order of float sums.
+
+    Args:
+        method: A module and a `Method`; trained in place, the same on all processes.
+        batches: The pictures' views, from the first step on.
+        config: The run's configuration.
+        run: Folder to write to.
+        pictures: Digest of the pictures: a run goes on with the same ones only.
+        export: Writes the backbone beside each checkpoint (first process).
+        world: The processes; only the first one writes.
+        stop: Tells that a signal came.
+    """
+
+    def __init__(
+        self,
+        method: nn.Module,
+        batches: StepBatches,
+        config: PretrainConfig,
+        run: RunFolder,
+        pictures: str,
+        export: Export,
+        world: World | None = None,
+        stop: StopSignals | None = None,
+    ) -> None:
+        self.method, self.batches, self.config, self.run = method, batches, config, run
+        self.pictures, self.export = pictures, export
+        self.world = World() if world is None else world
+        self.stop = StopSignals() if stop is None else stop
+        self.parameters = [p for p in method.parameters() if p.requires_grad]
+        self.device = self.parameters[0].device
+        self.optimizer = build_optimizer(method, config.optim)
+        half = config.optim.precision == "float16"
+        self.scaler = torch.amp.GradScaler(self.device.type, enabled=half)
+        self.step = 0
+        self.batches.start = 0
+        self._parts: Iterator[ViewBatch] = iter(())
+        self._kept: list[Logs] = []
+        self._before, self._started = 0.0, time.perf_counter()
+        self._signal = 0
+
+    def train_step(self) -> Logs:
+        """One optimiser step; gives the numbers to log.
+
+        Raises:
+            RunError: A loss or gradient is not finite; weights and checkpoints stay as they were.
+            DataError: Too many pictures cannot be read.
+        """
+        optim, parts = self.config.optim, self.config.optim.accumulate
+        self.method.train()
+        self.optimizer.zero_grad(set_to_none=True)
+        logs = [self._part(next(self._parts), part) for part in range(parts)]
+        numbers = self._shared(logs)
+        self.world.sum_gradients(self.parameters)
+        self.scaler.unscale_(self.optimizer)
+        norm = nn.utils.clip_grad_norm_(self.parameters, optim.clip or math.inf).item()
+        if not math.isfinite(norm) and not self.scaler.is_enabled():  # a scaler skips such a step and scales less
+            raise self._diverged("the gradient is not finite")
+        rate = learning_rate(self.step, optim)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        pixel = self.config.pixel
+        decay = following_decay(self.step, optim.steps, pixel.momentum, pixel.momentum_schedule)
+        self._method.update_target(decay)
+        self.step += 1
+        return {**numbers, "lr": rate, "momentum": decay, "grad_norm": norm}
+
+    def fit(self) -> None:
+        """Train to the last step, saving on the way; continues from where `resume` put it.
+
+        Raises:
+            TrainingStopped: A signal came; the state is saved.
+            RunError: The training diverged, or the disk is full; the last checkpoint stays.
+            DataError: Too many pictures cannot be read.
+        """
+        optim = self.config.optim
+        progress = Progress(optim.steps, self.step, self.world.is_main)
+        board = TensorBoard(self.run.path, self.step) if optim.tensorboard and self.world.is_main else None
+        self._before, self._started = self.seconds, time.perf_counter()
+        self.batches.start = self.step
+        self._parts = stream(self.batches, optim.workers)
+        state = "failed"
+        try:
+            self._summarise("running")
+            while self.step < optim.steps:
+                logs = self.train_step()
+                progress.step(logs["loss"])
+                self._log(logs, progress, board)
+                if self.step % optim.save_every == 0 or self._signal:
+                    self.save()
+                if self._signal:
+                    raise TrainingStopped(self._signal)
+            self.save()
+            state = "finished"
+        except TrainingStopped:
+            state = "stopped"
+            raise
+        finally:
+            self._parts = iter(())  # ends the workers
+            progress.close()
+            if board is not None:
+                board.close()
+            with contextlib.suppress(RunError):  # on a full disk the first error is the one to tell
+                self._summarise(state)
+
+    def save(self) -> None:
+        """Write the last checkpoint and the backbone (first process only)."""
+        if self.world.is_main:
+            self.run.sync()
+            self.run.save_last(self.state())
+            self.export(self.step)
+
+    def resume(self) -> None:
+        """Continue from the run's last checkpoint; a run that was killed before its first one starts at step 0.
+
+        Raises:
+            CheckpointError: The checkpoint is broken or of another network.
+            RunError: It was made under another configuration or from other pictures.
+        """
+        if self.run.last.exists() or self.run.last.with_name("previous.pt").exists():
+            self.load_state(load_checkpoint(self.run.last))
+        self.world.barrier()  # nobody writes before everybody has read
+        if self.world.is_main:
+            self.run.rewind_metrics(self.step, self.step)
+
+    def state(self) -> dict[str, Any]:
+        """Everything that the next step depends on, as a checkpoint holds it."""
+        return {
+            "config": dataclasses.asdict(self.config),
+            "pictures": self.pictures,
+            "method": dict(self.method.state_dict()),
+            "optimizer": self.optimizer.state_dict(),
+            "scaler": self.scaler.state_dict(),
+            "kept": [dict(logs) for logs in self._kept],
+            "step": self.step,
+            "seconds": self.seconds,
+        }
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Take over what `state` gave.
+
+        Raises:
+            CheckpointError: It belongs to another network.
+            RunError: It was made under another configuration, from other pictures, or is of a training on episodes.
+        """
+        if "pictures" not in state:
+            raise RunError(f"{self.run.last} is of a training on episodes; resume it with `pixgraph train --resume`")
+        require_same_config(state["config"], self.config, str(self.run.path))
+        if state["pictures"] != self.pictures:
+            raise RunError(
+                f"{self.run.path} was trained on other pictures: some came or went since; restore them, or start a new "
+                "run under another --run"
+            )
+        load_weights(self.method, state["method"], self.run.last)
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.scaler.load_state_dict(state["scaler"])
+        self._kept = state["kept"]
+        self.step = state["step"]
+        self._before, self._started = state["seconds"], time.perf_counter()
+
+    @property
+    def seconds(self) -> float:
+        """Time spent in this run, over all its sessions."""
+        return self._before + time.perf_counter() - self._started
+
+    @property
+    def _method(self) -> Method:
+        return self.method  # type: ignore[return-value]
+
+    def _part(self, batch: ViewBatch, part: int) -> Logs:
+        """Forward and backward pass of one part; every process and part weighs the same."""
+        optim = self.config.optim
+        seed = episode_seed(self.config.seed, (self.step * optim.accumulate + part) * self.world.size + self.world.rank)
+        kind = _TYPES[optim.precision]
+        with torch_seed(seed, self.device):
+            with torch.autocast(self.device.type, kind, enabled=kind is not torch.float32):
+                loss, logs = self._method(batch.to(self.device), seed)
+            self.scaler.scale(loss / (optim.accumulate * self.world.size)).backward()
+        return {"loss": loss.item(), **{key: float(value) for key, value in logs.items()}}
+
+    def _shared(self, logs: list[Logs]) -> Logs:
+        """Means over parts and processes; agrees with them on whether a signal came, too."""
+        gathered = self.world.gather((logs, self.stop.received))
+        self._signal = max(signal for _, signal in gathered)
+        numbers = mean_logs([part for parts, _ in gathered for part in parts])
+        if not math.isfinite(numbers["loss"]):
+            raise self._diverged(f"the loss is {numbers['loss']}")
+        return numbers
+
+    def _diverged(self, what: str) -> RunError:
+        return RunError(
+            f"step {self.step}: {what}; nothing was saved since, {self.run.path} holds the state before: start a new "
+            f"run with a smaller --optim.lr (was {self.config.optim.lr:g})"
+        )
+
+    def _log(self, logs: Logs, progress: Progress, board: TensorBoard | None) -> None:
+        """Write the first step, then means over `optim.log_every` steps."""
+        self._kept.append(logs)
+        if self.step > 1 and self.step % self.config.optim.log_every and self.step < self.config.optim.steps:
+            return
+        mean = {**mean_logs(self._kept), "seconds": self.seconds}
+        self._kept = []
+        if self.world.is_main:
+            self.run.log("train", self.step, mean)
+            progress.logged(self.step, mean)
+            if board is not None:
+                board.log("train", self.step, mean)
+
+    def _summarise(self, state: str) -> None:
+        if self.world.is_main:
+            steps = {"state": state, "step": self.step, "steps": self.config.optim.steps}
+            self.run.summarise({**steps, "seconds": self.seconds})
+
+
+def mean_logs(logs: list[Logs]) -> Logs:
+    """Mean of each number over those that have it.
+
+    Example:
+        >>> mean_logs([{"a": 1.0, "b": 2.0}, {"a": 3.0}])
+        {'a': 2.0, 'b': 2.0}
+    """
+    found: dict[str, list[float]] = {}
+    for part in logs:
+        for key, value in part.items():
+            found.setdefault(key, []).append(value)
+    return {key: sum(values) / len(values) for key, values in found.items()}
