@@ -74,7 +74,9 @@ def shortened(argv: list[str]) -> list[str]:
         report = [] if trained else [*SMALL, "--report", "false"]
         return [*argv, *report, "--episodes", "1", "--seeds", "1"]
     if command == "pretrain":
-        return argv if argv[1] == "pairs" or "--resume" in argv else [*argv, *TINY_PRETRAINING]
+        if argv[1] == "pairs":
+            return [*argv, "--views.size", "32"]
+        return argv if "--resume" in argv else [*argv, *TINY_PRETRAINING]
     if command == "probe":
         return [*argv, *TINY_PROBE]
     if command == "study":
