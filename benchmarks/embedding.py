@@ -44,7 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             start = time.perf_counter()
             rows[word] = measure(args, word) | {"seconds": round(time.perf_counter() - start, 1)}
         result = {**provenance(args.data), "settings": settings, "embeddings": rows}
-        path = write_result(name, result, report(result), args.out)
+        path = write_result(name, result, report(result, name), args.out)
     draw(result, path.with_suffix(".png"))
     print(path)
     return 0

@@ -9,8 +9,8 @@ from typing import Any
 from recording import mean_and_deviation, percent, table
 
 
-def report(result: Mapping[str, Any]) -> str:
-    """Markdown: both scores of each embedding, the baselines on it, and IoU by class."""
+def report(result: Mapping[str, Any], name: str) -> str:
+    """Markdown: both scores of each embedding, the baselines on it, and IoU by class; the picture is NAME.png."""
     settings, rows = result["settings"], result["embeddings"]
     about = (
         f"Linear probe: logistic regression of single pixels on frozen features, {settings['pixels']:,} training "
@@ -35,7 +35,15 @@ def report(result: Mapping[str, Any]) -> str:
         for name, one in rows.items()
     ]
     head = ["embedding", "pretrained on", "channels", "linear probe", "pixels right", "few-shot"]
-    parts = [about, table(head, lines), "## Few-shot baselines", _baselines(rows), "## By class", _classes(rows)]
+    parts = [
+        about,
+        table(head, lines),
+        f"![both scores]({name}.png)",
+        "## Few-shot baselines",
+        _baselines(rows),
+        "## By class",
+        _classes(rows),
+    ]
     return "\n\n".join(parts)
 
 

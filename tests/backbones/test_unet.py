@@ -59,7 +59,9 @@ def test_the_plain_unet_is_its_definition():
     assert all(m.bias is None for m in network.modules() if isinstance(m, nn.Conv2d))
 
 
-@pytest.mark.parametrize("name", ["resnet18", "mobilenet_v2", "vgg11", "mit_b0", "tu-mobilenetv3_small_050"])
+@pytest.mark.parametrize(
+    "name", ["resnet18", "mit_b0", "tu-mobilenetv3_small_050", pytest.param("vgg11", marks=pytest.mark.slow)]
+)
 def test_the_decoder_is_that_of_the_library(name):
     smp = pytest.importorskip("segmentation_models_pytorch")
     network = EncoderUNet(name).eval()

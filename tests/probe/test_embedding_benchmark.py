@@ -13,7 +13,7 @@ from pixgraph.pretrain.encoders import build_encoder, save_backbone
 
 @functools.cache
 def generated(split):
-    return SyntheticShapes(split, size=64, n_pictures=72)
+    return SyntheticShapes(split, size=64, n_pictures=36)
 
 
 @pytest.fixture
@@ -64,3 +64,10 @@ def test_other_settings_need_another_name(bench):
         bench("--embeddings", "filters", "--seeds", "1", "--k_shot", "2")
     with pytest.raises(ConfigError, match="--embeddings nowhere: no such run; expected a folder, random:NAME"):
         bench("--embeddings", "nowhere", "--seeds", "1")
+
+
+def test_help_shows_the_command(monkeypatch, capsys):
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[2] / "benchmarks"))
+    with pytest.raises(SystemExit, match="0"):
+        importlib.import_module("embedding").main(["--help"])
+    assert "python benchmarks/embedding.py" in capsys.readouterr().out
