@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from recording import mean_and_deviation, percent, provenance, script_parser, table, write_result
+from recording import MORE, mean_and_deviation, percent, provenance, script_parser, table, write_result
 from workbench import add_data_arguments, backbone_config, feature_store, guarded, open_split
 
 from pixgraph.errors import CheckpointError, ConfigError, DataError
@@ -220,7 +220,7 @@ def report(result: Mapping[str, Any]) -> str:
     settings = result["settings"]
     parts = [f"    {part['command']}" for part in result.get("parts", [])]
     made_of = [f"Parts, made by:\n\n{chr(10).join(parts)}"] if parts else []
-    return "\n\n".join([*made_of, _summary(settings), "<!-- more -->", *(_section(one) for one in settings)])
+    return "\n\n".join([*made_of, _summary(settings), MORE, *(_section(one) for one in settings)])
 
 
 def _summary(settings: Sequence[Mapping[str, Any]]) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from attention_peers import COMPILED, METHODS, OPERATORS
-from recording import milliseconds, spread, table
+from recording import MORE, milliseconds, spread, table
 
 OURS = "pixgraph"
 SPARSE = "PyG's layers get an EdgeIndex; a SparseTensor, which needs torch_sparse, is not compared."
@@ -31,6 +31,7 @@ def report(result: Mapping[str, Any]) -> str:
             ["layer", "forward", "forward + backward", "ratio", "memory", "ratio", "prepare", "first", "remark"],
             [_row(name, default["layers"], memory, OURS) for name in layers],
         ),
+        MORE,
         "## The operator alone\n\nQueries, keys, values and biases are given: no projections, no network of the edges.",
         table(
             ["operator", "forward", "forward + backward", "ratio", "prepare", "first", "remark"],

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from recording import milliseconds, percent, table
+from recording import MORE, milliseconds, percent, table
 
 LINES = {"pixgraph": "C0", "NumPy + DGL": "C1", "PyG": "C2"}
 
@@ -17,10 +17,11 @@ def report(result: Mapping[str, Any]) -> str:
     parts = [
         f"A query of {case['side']} x {case['side']} nodes from a new picture, {case['shots']} known supports of 512 "
         f"nodes, {result['threads']} threads. Median (quartiles) of {result['target'][0]['time']['rounds']} rounds; "
-        "`times the first` builder of a case is taken round by round. The bar of 60 ms is for 8 support edges: random, "
-        "or nearest ones by blocks (`graph.knn_block=4`); exact neighbours cost what the search over all pairs costs. "
-        "Random edges of the others may repeat. PyG finds no neighbours without torch_cluster.",
+        "`times the first` builder of a case is taken round by round. Exact neighbours cost what the search over all "
+        "pairs costs; blocks of query nodes (`graph.knn_block`) find nearly all of them (see Recall). Random edges of "
+        "the others may repeat. PyG finds no neighbours without torch_cluster.",
         _times(result["target"], lambda row: (_partners(row["case"]), row["edges"])),
+        MORE,
         "What is too slow at that size, on a smaller one: the bare lattice with its features (NetworkX, scikit-image "
         "RAG), and lattice and random support edges, but without those among supports, which pixgraph adds (Python "
         "loops, the style of the published code of Pixel GNN).",

@@ -22,6 +22,9 @@ from pixgraph.training.atomic import write_atomic, write_json
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
 DATA_VARIABLE = "PIXGRAPH_DATA"
+MORE = "<!-- more -->"
+"""In a result file: what follows is left out of the README."""
+
 PACKAGES = ("pixgraph", "torch", "torchvision", "dgl", "faiss-cpu", "numpy")
 
 

@@ -17,7 +17,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from recording import measured_in_child, milliseconds, provenance, script_parser, table, write_result
+from recording import MORE, measured_in_child, milliseconds, provenance, script_parser, table, write_result
 from workbench import WEIGHTS, add_output_arguments, guarded
 
 METHODS = ("graph", "propagate", "dense")
@@ -83,6 +83,7 @@ def report(result: Mapping[str, Any], name: str) -> str:
         table(header, [(m, *(milliseconds(row["methods"][m]["first_query"]) for row in rows)) for m in methods]),
         f"Time over that of {first['reference']}, round by round:",
         table(["ratio", *header[1:]], [(m, *(_ratio(row["methods"][m]["ratio"]) for row in rows)) for m in methods]),
+        MORE,
     ]
     for method in methods:
         names = list(first["methods"][method]["stages"])
