@@ -22,7 +22,7 @@ from workbench import add_output_arguments, guarded
 CASES = (Case(8, "layer4", 256, 8), Case(28, "layer2", 224, 2), Case(64, "layer1", 256, 2))
 QUICK_CASES = (Case(2, "layer4", 64, 2, 16), Case(8, "layer2", 64, 2, 16))
 FULL = Full("unet", 128, 8)
-GROWTH = Full("unet-small", 64, 2)
+GROWTH = Full("unet-small", 64, 1, 64)
 QUICK = {"network": "unet-small", "batch": 2, "size": 32, "sizes": [32, 48], "rounds": 1, "slow_rounds": 1}
 SIZES = [64, 128, 256, 512]
 LARGEST = 192

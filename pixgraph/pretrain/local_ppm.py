@@ -134,6 +134,7 @@ class _LocalSums(torch.autograd.Function):
         gamma: float,
         clamp: float,
     ) -> torch.Tensor:
+        """Sums (P, D) of the P centres."""
         ctx.save_for_backward(unit, v, centre, near, valid)
         ctx.sharpness = (gamma, clamp)
         out = v.new_zeros(len(centre), v.shape[1])
@@ -147,6 +148,7 @@ class _LocalSums(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        """Gradients of `unit` and `v`, from `grad` (P, D); the similarities are computed once more."""
         unit, v, centre, near, valid = ctx.saved_tensors
         grad_unit, grad_v = torch.zeros_like(unit), torch.zeros_like(v)
         for part in _blocks(unit, v, near):

@@ -255,7 +255,7 @@ def test_threads_are_put_back(monkeypatch):
                 list(row_workers.map_blocks(lambda rows: threading.get_ident(), 10, 5)) != [threading.get_ident()] * 2
             )
         assert torch.get_num_threads() == row_workers.worker_threads() == 2
-        with pytest.raises(ZeroDivisionError):
+        with pytest.raises(ZeroDivisionError, match="division"):
             row_workers.map_blocks(lambda rows: 1 // rows.start, 10, 5)
         assert torch.get_num_threads() == 2
     finally:

@@ -15,14 +15,14 @@ class Broken(Dataset):
 
 @pytest.mark.parametrize("workers", [0, 1])
 def test_errors_of_workers_are_one_line(workers):
-    with pytest.raises(DataError) as caught, one_line():
+    with pytest.raises(DataError, match="^picture 0: broken") as caught, one_line():
         list(DataLoader(Broken(), batch_size=None, num_workers=workers))
     assert str(caught.value) == "picture 0: broken; replace it"
 
 
 def test_other_errors_pass_as_they_are():
     given = ConfigError("first line\nsecond line")
-    with pytest.raises(ConfigError) as caught, one_line():
+    with pytest.raises(ConfigError, match="first line\nsecond") as caught, one_line():
         raise given
     assert caught.value is given
     with pytest.raises(ValueError, match="no error of the user"), one_line():
