@@ -28,7 +28,8 @@ def report(result: Mapping[str, Any], name: str) -> str:
             f"{full['pairs']} pairs a picture, heads of {full['hidden']} channels, cells of 16.",
             table(["step", "ms, median (quartiles)", "times the UNet's", "peak, MB"], _full_rows(result["full"])),
             "**Growth**: propagation at 150 pixels of one map of 64 channels, and a whole step with unet-small and "
-            "heads of 64 channels on one picture; slope: growth with the number of pixels, from the first to the last size (1: linear).",
+            "heads of 64 channels on one picture; slope: growth with the number of pixels, from the first to the last "
+            "size (1: linear).",
             table(*_growth_table(result["growth"])),
             f"![memory and time by size]({name}.png)",
         ]
