@@ -2,11 +2,10 @@
 
     python benchmarks/embedding.py --data ROOT --embeddings random:mobilenet_v2 imagenet:mobilenet_v2 runs/NAME
 
-An embedding is a run folder or file of a pretraining, `random:BACKBONE` (other weights for each seed,
-batch statistics of training pictures),
-`imagenet:BACKBONE`, `BACKBONE=FILE`, or `filters`; `random:BACKBONE@LAYER` has the levels that a pretraining of that
-layer has. What is done stays in the JSON file: start the command again, also with further embeddings, to go on. Choose
-on `--split val`, report on `--split test`.
+An embedding is a run folder or file of a pretraining, `imagenet:BACKBONE`, `BACKBONE=FILE`, `filters`, or
+`random:BACKBONE`: other weights for each seed, norms with the statistics of training pictures. `BACKBONE@LAYER` ends with
+that layer, as a pretraining of it does. What is done stays in the JSON file: start the command again, also with further
+embeddings, to go on. Choose on `--split val`, report on `--split test`.
 """
 
 from __future__ import annotations
@@ -157,8 +156,8 @@ def open_store(args: argparse.Namespace, word: str, seed: int) -> FeatureStore:
 def batches(args: argparse.Namespace) -> list[torch.Tensor]:
     """Training pictures of the linear probe, (16, 3, S, S) each, for the statistics of random networks' norms.
 
-    Without statistics, the features of a random MobileNetV2 shrink tenfold from level to level, below what half precision
-    holds: it would look worse than it is.
+    Without these, the features of a random MobileNetV2 shrink tenfold from level to level, below what half precision
+    holds, and it would look worse than it is.
     """
     import torch
 

@@ -31,6 +31,10 @@ DECODED = 2
 """Pictures are kept with a short side of this many view sides: a crop of a quarter of the area still has its pixels."""
 
 
+MOST_CELLS = 16
+"""Cells a side of the map that is drawn: more could not be told apart."""
+
+
 def pretrain(config: PretrainConfig, resume: bool = False) -> RunFolder:
     """Pretrain a backbone as configured, alone or as one of the processes that torchrun started.
 
@@ -78,7 +82,8 @@ def pretrain(config: PretrainConfig, resume: bool = False) -> RunFolder:
                 record_environment(run, device, world.size, resume)
                 trained = sum(p.numel() for p in method.parameters() if p.requires_grad)
                 run.summarise({"pictures": len(paths), "parameters": trained})
-                write_pair_pictures(config, pictures, run.path / "pairs.png")
+                cells = min(MOST_CELLS, max(1, config.views.size // method.encoder.strides[0]))
+                write_pair_pictures(config, pictures, run.path / "pairs.png", cells=cells)
             with signals:
                 trainer.fit()
     return run
