@@ -4,8 +4,8 @@
 
 An embedding is a run folder or file of a pretraining, `imagenet:BACKBONE`, `BACKBONE=FILE`, `filters`, or
 `random:BACKBONE`: other weights for each seed, norms with the statistics of training pictures. `BACKBONE@LAYER` ends
-with that layer, as a pretraining of it does. What is done stays in the JSON file: start the command again, also with further
-embeddings, to go on. Choose on `--split val`, report on `--split test`.
+with that layer, as a pretraining of it does. What is done stays in the JSON file: start the command again, also with
+further embeddings, to go on. Choose on `--split val`, report on `--split test`.
 """
 
 from __future__ import annotations
