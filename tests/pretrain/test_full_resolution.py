@@ -51,7 +51,8 @@ def test_a_skipped_picture_counts_as_zero():
     assert pairs.counts.tolist() == [0, 12]
     method.eval()  # a picture's map then does not depend on the other picture
     both, _ = method(batch, 0)
-    alone, _ = method(type(batch)(*(part[1:] for part in batch)), 0)
+    parts = (batch.first, batch.second, batch.rect1, batch.rect2, batch.index)
+    alone, _ = method(type(batch)(*(part[1:] for part in parts)), 0)
     torch.testing.assert_close(both, alone / 2)
 
 
