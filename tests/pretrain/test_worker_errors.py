@@ -15,7 +15,7 @@ class Broken(Dataset):
 
 @pytest.mark.parametrize("workers", [0, 1])
 def test_errors_of_workers_are_one_line(workers):
-    with pytest.raises(DataError, match="^picture 0: broken") as caught, one_line():
+    with pytest.raises(DataError, match=r"^picture 0: broken") as caught, one_line():
         list(DataLoader(Broken(), batch_size=None, num_workers=workers))
     assert str(caught.value) == "picture 0: broken; replace it"
 
