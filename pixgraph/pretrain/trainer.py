@@ -227,9 +227,10 @@ class Pretrainer:
         optim = self.config.optim
         seed = episode_seed(self.config.seed, (self.step * optim.accumulate + part) * self.world.size + self.world.rank)
         kind = _TYPES[optim.precision]
+        drawn = episode_seed(self.config.seed, self.step)  # not of a process: so are the pairs
         with torch_seed(seed, self.device):
             with torch.autocast(self.device.type, kind, enabled=kind is not torch.float32):
-                loss, logs = self._method(batch.to(self.device), seed)
+                loss, logs = self._method(batch.to(self.device), drawn)
             self.scaler.scale(loss / (optim.accumulate * self.world.size)).backward()
         return {"loss": loss.item(), **{key: float(value) for key, value in logs.items()}}
 
