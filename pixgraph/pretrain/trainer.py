@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import math
-import time
 from collections.abc import Iterator, Mapping
 from typing import Any, Protocol
 
@@ -17,13 +16,14 @@ from pixgraph.pretrain.batches import StepBatches, stream
 from pixgraph.pretrain.config import PretrainConfig
 from pixgraph.pretrain.optimizers import build_optimizer
 from pixgraph.pretrain.views import ViewBatch
-from pixgraph.training.checkpoint import load_checkpoint, load_weights
+from pixgraph.training.checkpoint import load_weights
 from pixgraph.training.distributed import World
 from pixgraph.training.identity import require_same_config
 from pixgraph.training.progress import Progress, TensorBoard
 from pixgraph.training.randomness import episode_seed, torch_seed
 from pixgraph.training.run import RunFolder
 from pixgraph.training.schedule import following_decay, learning_rate
+from pixgraph.training.session import Session, mean_logs
 from pixgraph.training.signals import StopSignals, TrainingStopped
 
 Logs = dict[str, float]
@@ -47,7 +47,7 @@ class Export(Protocol):
         """Write it."""
 
 
-class Pretrainer:
+class Pretrainer(Session):
     """Trains a method on the pictures of a source.
 
     Step s takes pictures and views that are functions of (seed, s), and a learning rate and a target's momentum that
@@ -76,20 +76,17 @@ class Pretrainer:
         world: World | None = None,
         stop: StopSignals | None = None,
     ) -> None:
-        self.method, self.batches, self.config, self.run = method, batches, config, run
+        super().__init__(run, world)
+        self.method, self.batches, self.config = method, batches, config
         self.pictures, self.export = pictures, export
-        self.world = World() if world is None else world
         self.stop = StopSignals() if stop is None else stop
         self.parameters = [p for p in method.parameters() if p.requires_grad]
         self.device = self.parameters[0].device
         self.optimizer = build_optimizer(method, config.optim)
         half = config.optim.precision == "float16"
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=half)
-        self.step = 0
-        self.batches.start = 0
         self._parts: Iterator[ViewBatch] = iter(())
         self._kept: list[Logs] = []
-        self._before, self._started = 0.0, time.perf_counter()
         self._signal = 0
 
     def train_step(self) -> Logs:
@@ -131,7 +128,7 @@ class Pretrainer:
         optim = self.config.optim
         progress = Progress(optim.steps, self.step, self.world.is_main)
         board = TensorBoard(self.run.path, self.step) if optim.tensorboard and self.world.is_main else None
-        self._before, self._started = self.seconds, time.perf_counter()
+        self.start_clock(self.seconds)
         self.batches.start = self.step
         self._parts = stream(self.batches, optim.workers)
         state = "failed"
@@ -160,23 +157,9 @@ class Pretrainer:
 
     def save(self) -> None:
         """Write the last checkpoint and the backbone (first process only)."""
+        super().save()
         if self.world.is_main:
-            self.run.sync()
-            self.run.save_last(self.state())
             self.export(self.step)
-
-    def resume(self) -> None:
-        """Continue from the run's last checkpoint; a run that was killed before its first one starts at step 0.
-
-        Raises:
-            CheckpointError: The checkpoint is broken or of another network.
-            RunError: It was made under another configuration or from other pictures.
-        """
-        if self.run.last.exists() or self.run.last.with_name("previous.pt").exists():
-            self.load_state(load_checkpoint(self.run.last))
-        self.world.barrier()  # nobody writes before everybody has read
-        if self.world.is_main:
-            self.run.rewind_metrics(self.step, self.step)
 
     def state(self) -> dict[str, Any]:
         """Everything that the next step depends on, as a checkpoint holds it."""
@@ -211,12 +194,7 @@ class Pretrainer:
         self.scaler.load_state_dict(state["scaler"])
         self._kept = state["kept"]
         self.step = state["step"]
-        self._before, self._started = state["seconds"], time.perf_counter()
-
-    @property
-    def seconds(self) -> float:
-        """Time spent in this run, over all its sessions."""
-        return self._before + time.perf_counter() - self._started
+        self.start_clock(state["seconds"])
 
     @property
     def _method(self) -> Method:
@@ -266,17 +244,3 @@ class Pretrainer:
         if self.world.is_main:
             steps = {"state": state, "step": self.step, "steps": self.config.optim.steps}
             self.run.summarise({**steps, "seconds": self.seconds})
-
-
-def mean_logs(logs: list[Logs]) -> Logs:
-    """Mean of each number over those that have it.
-
-    Example:
-        >>> mean_logs([{"a": 1.0, "b": 2.0}, {"a": 3.0}])
-        {'a': 2.0, 'b': 2.0}
-    """
-    found: dict[str, list[float]] = {}
-    for part in logs:
-        for key, value in part.items():
-            found.setdefault(key, []).append(value)
-    return {key: sum(values) / len(values) for key, values in found.items()}

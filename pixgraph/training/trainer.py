@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import math
-import time
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol, runtime_checkable
 
@@ -15,7 +14,7 @@ from torch import nn
 from pixgraph.config import Config
 from pixgraph.data.picture import FewShotTask
 from pixgraph.errors import CheckpointError, RunError
-from pixgraph.training.checkpoint import load_checkpoint, load_weights
+from pixgraph.training.checkpoint import load_weights
 from pixgraph.training.distributed import World
 from pixgraph.training.ema import WeightAverage
 from pixgraph.training.identity import require_same_config
@@ -23,6 +22,7 @@ from pixgraph.training.progress import Progress, TensorBoard
 from pixgraph.training.randomness import episode_seed, torch_seed
 from pixgraph.training.run import RunFolder
 from pixgraph.training.schedule import learning_rate, target_decay
+from pixgraph.training.session import Session, mean_logs
 from pixgraph.training.signals import StopSignals, TrainingStopped
 
 LossFunction = Callable[[nn.Module, FewShotTask, Config, int], tuple[torch.Tensor, dict[str, float]]]
@@ -38,7 +38,7 @@ class FollowedNetwork(Protocol):
         """Let that part keep `decay` of its weights and take the rest from what it follows."""
 
 
-class Trainer:
+class Trainer(Session):
     """Trains a network on episodes.
 
     Step s takes episodes s * batch .. s * batch + batch - 1. Everything random in an episode is a function of (seed,
@@ -70,19 +70,17 @@ class Trainer:
         stop: StopSignals | None = None,
         origin: Mapping[str, Any] | None = None,
     ) -> None:
+        super().__init__(run, world)
         self.network, self.loss_fn, self.draw_task, self.validate = network, loss_fn, draw_task, validate
-        self.config, self.run = config, run
-        self.world = World() if world is None else world
+        self.config = config
         self.stop = StopSignals() if stop is None else stop
         self.origin = {"channels": [], "backbone": {}, "data": {}} if origin is None else dict(origin)
         self.parameters = [p for p in network.parameters() if p.requires_grad]
         self.device = self.parameters[0].device
         self.average = WeightAverage(network, config.train.ema)
         self.optimizer = torch.optim.AdamW(self.parameters, config.train.lr, weight_decay=config.train.weight_decay)
-        self.step = 0  # optimiser steps done
-        self.validated = 0  # step of the last validation
+        self.validated = 0
         self.best: dict[str, Any] | None = None  # {"step": int, "miou": float} of the best validation
-        self._before, self._started = 0.0, time.perf_counter()
         self._signal = 0
 
     def train_step(self) -> dict[str, float]:
@@ -114,7 +112,11 @@ class Trainer:
             self.network.update_target(target_decay(self.step, self.config))
         self.average.update()
         self.step += 1
-        return {**_mean(episodes), "lr": learning_rate(self.step - 1, train), "grad_norm": norm}
+        return {
+            **mean_logs([logs for _, logs in episodes]),
+            "lr": learning_rate(self.step - 1, train),
+            "grad_norm": norm,
+        }
 
     def fit(self) -> None:
         """Train to the last step, validating and saving on the way; continues from where `resume` put it.
@@ -126,7 +128,7 @@ class Trainer:
         train = self.config.train
         progress = Progress(train.steps, self.step, self.world.is_main)
         board = TensorBoard(self.run.path, self.step) if train.tensorboard and self.world.is_main else None
-        self._before, self._started = self.seconds, time.perf_counter()
+        self.start_clock(self.seconds)
         state = "failed"
         try:
             self._summarise("running")
@@ -153,25 +155,6 @@ class Trainer:
                 board.close()
             with contextlib.suppress(RunError):  # on a full disk the first error is the one to tell
                 self._summarise(state)
-
-    def save(self) -> None:
-        """Write the last checkpoint (first process only)."""
-        if self.world.is_main:
-            self.run.sync()
-            self.run.save_last(self.state())
-
-    def resume(self) -> None:
-        """Continue from the run's last checkpoint; a run that was killed before its first one starts at step 0.
-
-        Raises:
-            CheckpointError: The checkpoint is broken, of another model, or of another backbone.
-            RunError: It was made under another configuration or from other data.
-        """
-        if self.run.last.exists() or self.run.last.with_name("previous.pt").exists():
-            self.load_state(load_checkpoint(self.run.last))
-        self.world.barrier()  # nobody writes before everybody has read
-        if self.world.is_main:
-            self.run.rewind_metrics(self.step, self.validated)
 
     def state(self) -> dict[str, Any]:
         """Everything that the next step depends on, as a checkpoint holds it."""
@@ -210,12 +193,7 @@ class Trainer:
         self.average.load_state_dict(state["average"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.step, self.validated, self.best = state["step"], state["validated"], state["best"]
-        self._before, self._started = state["seconds"], time.perf_counter()
-
-    @property
-    def seconds(self) -> float:
-        """Time spent in this run, over all its sessions."""
-        return self._before + time.perf_counter() - self._started
+        self.start_clock(state["seconds"])
 
     def _gather(self, done: list[tuple[int, dict[str, float]]]) -> list[tuple[int, dict[str, float]]]:
         """The episodes of all processes in order; agrees with them on whether a signal came, too."""
@@ -263,12 +241,3 @@ class Trainer:
         if self.world.is_main:
             progress = {"state": state, "step": self.step, "steps": self.config.train.steps}
             self.run.summarise({**progress, "best": self.best, "seconds": self.seconds, **(values or {})})
-
-
-def _mean(episodes: list[tuple[int, dict[str, float]]]) -> dict[str, float]:
-    """Mean of each logged number over the episodes that have it, summed in order of the episodes."""
-    found: dict[str, list[float]] = {}
-    for _, logs in episodes:
-        for key, value in logs.items():
-            found.setdefault(key, []).append(float(value))
-    return {key: sum(values) / len(values) for key, values in found.items()}
