@@ -63,6 +63,8 @@ def parse_pretrain(method: str, argv: Sequence[str]) -> tuple[PretrainConfig, bo
 def _action(argv: Sequence[str]) -> tuple[str, list[str]]:
     argv = list(argv)
     action = argv.pop(0) if argv and not argv[0].startswith("-") else ""
+    if not action and {"-h", "--help"} & set(argv):
+        return "pixpro", argv
     if action not in METHODS:
         listed = "; ".join(f"{name}: {text}" for name, text in METHODS.items())
         raise ConfigError(f"pretrain: got {action or 'no method'!r}, expected one of {listed}")

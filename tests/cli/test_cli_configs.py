@@ -1,3 +1,4 @@
+import re
 from pathlib import Path
 
 import pytest
@@ -5,11 +6,13 @@ import pytest
 from pixgraph.cli.evaluate import parse_evaluate
 from pixgraph.cli.options import parse
 from pixgraph.cli.predict import parse_predict
+from pixgraph.cli.pretrain import parse_pretrain
 from pixgraph.config import Config
 from pixgraph.data.catalog import dataset_names
 
 CONFIGS = Path(__file__).parents[2] / "configs"
-DATA = sorted(path for path in CONFIGS.glob("*.yaml") if path.name != "propagate.yaml")
+PRETRAINING = sorted(CONFIGS.glob("pretrain-*.yaml"))
+DATA = sorted({*CONFIGS.glob("*.yaml"), CONFIGS / "propagate.yaml"} - {CONFIGS / "propagate.yaml", *PRETRAINING})
 METHOD = str(CONFIGS / "propagate.yaml")
 
 
@@ -24,13 +27,21 @@ def test_each_config_trains_evaluates_and_predicts(path):
     assert parse_predict(["--config", str(path), *folders]).backbone == config.backbone
 
 
+@pytest.mark.parametrize("path", PRETRAINING, ids=lambda path: path.stem)
+def test_each_config_of_a_pretraining_is_understood(path):
+    method = "pixcontrast" if "contrast" in path.stem else "pixpro_full" if "full" in path.stem else "pixpro"
+    config, _ = parse_pretrain(method, ["--config", str(path), "--data", "pictures"])
+    assert (config.method, config.data) == (method, ["pictures"])
+    assert config.optim.steps > 100
+
+
 def test_every_large_data_set_has_a_config():
     # The microscopy sets are sources of further episodes, not benchmarks.
     assert {path.stem for path in DATA} == set(dataset_names()) - {"nuclei", "blood_cells"}
 
 
-@pytest.mark.parametrize("path", [*DATA, Path(METHOD)], ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", [*DATA, *PRETRAINING, Path(METHOD)], ids=lambda path: path.stem)
 def test_each_config_says_how_to_use_it(path):
     text = path.read_text()
-    assert "#   pixgraph " in text
+    assert re.search("^#   .*pixgraph ", text, re.MULTILINE)
     assert path.name == "propagate.yaml" or "# Reached" in text

@@ -126,7 +126,7 @@ def test_merge_keeps_what_the_other_does_not_name():
 
 
 def test_unknown_command(fails):
-    assert "unknown command 'trian'; expected one of train, evaluate" in fails("trian")
+    assert "unknown command 'trian'; expected one of pretrain, train, evaluate" in fails("trian")
 
 
 def test_no_command_shows_the_usage(capsys):
