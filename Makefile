@@ -18,7 +18,7 @@ demo: $(VENV)/.installed
 	$(BIN)/python -m pixgraph demo
 
 test: lint
-	$(BIN)/python -m pytest -q -m "not slow"
+	$(BIN)/python -m pytest -q -m "not slow" -n auto --dist loadfile
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
