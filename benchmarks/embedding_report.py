@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from recording import mean_and_deviation, percent, table
+from recording import MORE, mean_and_deviation, percent, table
 
 
 def report(result: Mapping[str, Any], name: str) -> str:
@@ -38,6 +38,7 @@ def report(result: Mapping[str, Any], name: str) -> str:
     parts = [
         about,
         table(head, lines),
+        MORE,
         f"![both scores]({name}.png)",
         "## Few-shot baselines",
         _baselines(rows),
