@@ -17,6 +17,9 @@ from pixgraph.errors import DataError
 IGNORE = 255
 """The label of a pixel that takes no part in any loss or score."""
 
+UNLABELLED = 254
+"""The label of a pixel that nobody annotated: it has no class to learn from, and takes part in everything else."""
+
 
 @dataclass(frozen=True)
 class Sample:
