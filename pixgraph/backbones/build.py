@@ -24,6 +24,8 @@ def build_backbone(config: BackboneConfig) -> Backbone:
         DependencyError: timm or segmentation_models_pytorch is asked for and not installed.
     """
     from pixgraph.backbones.cnn import LEVELS, TorchvisionBackbone
+    from pixgraph.backbones.deeplab import DeepLabBackbone
+    from pixgraph.backbones.deeplab_networks import is_deeplab
     from pixgraph.backbones.timm_models import PREFIX, TimmBackbone
     from pixgraph.backbones.unet import PIXELS, UNetBackbone
     from pixgraph.backbones.unet_networks import PLAIN, is_unet
@@ -37,10 +39,15 @@ def build_backbone(config: BackboneConfig) -> Backbone:
         return TorchvisionBackbone(name, config.weights)
     if is_unet(name.removesuffix(PIXELS)):
         return UNetBackbone(name, config.weights)
+    if is_deeplab(name):
+        return DeepLabBackbone(name, config.weights)
     if name.startswith(PREFIX):
         return TimmBackbone(name, config.weights)
     options = ", ".join(["filters", *sorted(LEVELS), *PLAIN])
-    raise ConfigError(f"backbone.name {name!r} is unknown; expected one of {options}, unet:ENCODER, or timm:NAME")
+    raise ConfigError(
+        f"backbone.name {name!r} is unknown; expected one of {options}, unet:ENCODER, deeplabv3plus:ENCODER, or "
+        "timm:NAME"
+    )
 
 
 def _named_by(weights: str) -> str:

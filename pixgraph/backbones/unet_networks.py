@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import nn
 
+from pixgraph.backbones.published import published_network
 from pixgraph.backbones.saved import check_name
 from pixgraph.backbones.weights import fit_weights, read_weights
-from pixgraph.errors import CheckpointError, ConfigError, DependencyError
+from pixgraph.errors import ConfigError
 
 PREFIX = "unet:"
 PLAIN = {"unet": 64, "unet-small": 16}
@@ -73,7 +72,7 @@ class EncoderUNet(nn.Module):
 
     def __init__(self, name: str, imagenet: bool = False) -> None:
         super().__init__()
-        unet = _published_unet(name, imagenet)
+        unet = published_network("Unet", "unet", name, imagenet)
         self.encoder, self.decoder = unet.encoder, unet.decoder
 
     def forward(self, x: torch.Tensor) -> list[torch.Tensor]:
@@ -132,29 +131,3 @@ def _twice(before: int, after: int) -> nn.Sequential:
     for channels in (before, after):
         layers += [nn.Conv2d(channels, after, 3, padding=1, bias=False), nn.BatchNorm2d(after), nn.ReLU(inplace=True)]
     return nn.Sequential(*layers)
-
-
-def _published_unet(name: str, imagenet: bool) -> Any:
-    """`segmentation_models_pytorch.Unet` with five halvings."""
-    try:
-        import segmentation_models_pytorch as smp
-    except ImportError as error:
-        raise DependencyError(
-            "backbone 'unet:...' needs the package segmentation_models_pytorch; pip install 'pixgraph[smp]'"
-        ) from error
-    known = smp.encoders.get_encoder_names()
-    if not name.startswith("tu-") and name not in known:
-        close = get_close_matches(name, known, 3) or known[:3]
-        raise ConfigError(f"backbone 'unet:{name}': no such encoder; did you mean {', '.join(close)}, or tu-NAME?")
-    try:
-        unet = smp.Unet(name, encoder_weights="imagenet" if imagenet else None)
-    except (OSError, KeyError) as error:
-        raise CheckpointError(
-            f"ImageNet weights of unet:{name} cannot be fetched ({str(error).splitlines()[0]}); "
-            "give a file, or 'random'"
-        ) from error
-    except (ValueError, RuntimeError) as error:
-        raise ConfigError(f"backbone 'unet:{name}': cannot be built ({str(error).splitlines()[0]})") from error
-    if len(unet.encoder.out_channels) != 6:
-        raise ConfigError(f"backbone 'unet:{name}': this encoder does not halve five times; choose another")
-    return unet

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from difflib import get_close_matches
 from pathlib import Path
+from typing import Protocol
 
 import torch
 from safetensors.torch import save
@@ -92,6 +93,20 @@ class DenseEncoder(nn.Module):
         return f"{type(self).__name__}({self.name!r}{layer}, channels={self.channels}, strides={self.strides})"
 
 
+class Kept(Protocol):
+    """What `save_backbone` keeps of a trained network.
+
+    Attributes:
+        name: What `BackboneConfig.name` calls it.
+        layer: Layer with which the weights end; none: all are there.
+        network: Whose weights are written.
+    """
+
+    name: str
+    layer: str | None
+    network: nn.Module
+
+
 class TorchvisionEncoder(DenseEncoder):
     """A torchvision CNN up to a layer; what comes after it is removed.
 
@@ -172,7 +187,7 @@ def build_encoder(name: str, weights: str | Path | None, layer: str | None = Non
     raise ConfigError(f"backbone {name!r}: cannot be pretrained; expected one of {options}, or unet:ENCODER")
 
 
-def save_backbone(encoder: DenseEncoder, path: str | Path, pretrained_on: str) -> Path:
+def save_backbone(encoder: Kept, path: str | Path, pretrained_on: str) -> Path:
     """Write an encoder's weights so that `--backbone.weights` takes them up, by themselves.
 
     Args:

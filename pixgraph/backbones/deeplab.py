@@ -1,0 +1,47 @@
+"""DeepLabV3+ as a frozen backbone: the maps of its decoder, its representation head and its encoder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+
+from pixgraph.backbones.base import Backbone
+from pixgraph.backbones.deeplab_networks import load_deeplab
+
+_ENCODED = ("encoder, stride 8", "encoder, stride 16", "encoder, last")
+
+
+class DeepLabBackbone(Backbone):
+    """The decoder's map and the embedding at stride 4, and the encoder's maps at strides 8, 16 and 16.
+
+    Args:
+        name: "deeplabv3plus:ENCODER".
+        weights: See `load_deeplab`; the embedding is there when the weights have a representation head.
+
+    Raises:
+        ConfigError: The encoder is unknown or cannot be used, or the file belongs to another network.
+        CheckpointError: The weights do not fit, or cannot be fetched.
+        DependencyError: segmentation_models_pytorch is not installed.
+    """
+
+    def __init__(self, name: str, weights: str | Path | None = None) -> None:
+        network, pretrained_on = load_deeplab(name, weights)
+        fine = ("decoder",) if network.representation is None else ("decoder", "embedding")
+        super().__init__(name, pretrained_on, (*fine, *_ENCODED))
+        self.network = network
+        self.describe()
+
+    def extract(self, x: torch.Tensor) -> list[torch.Tensor]:
+        """Feature maps of normalised pictures (B, 3, H, W), finest first; sides are ceil(H / stride).
+
+        A side that is no multiple of 16 is filled up by its last row or column, and the maps are cut again.
+        """
+        height, width = x.shape[2:]
+        below, right = (-side % self.network.divisor for side in (height, width))
+        maps = self.network(F.pad(x, (0, right, 0, below), mode="replicate"))
+        fine = [maps.decoded] if maps.embedding is None else [maps.decoded, maps.embedding]
+        strides = [4] * len(fine) + [8, 16, 16]
+        found = zip([*fine, *maps.encoded], strides, strict=True)
+        return [m[..., : -(-height // s), : -(-width // s)] for m, s in found]
