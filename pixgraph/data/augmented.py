@@ -63,6 +63,11 @@ class Augmented(FewShotDataset):
         """Whether the picture underneath is labelled."""
         return self.dataset.has_mask(index)
 
+    @property
+    def has_background(self) -> bool:
+        """Whether the data set underneath has background."""
+        return self.dataset.has_background
+
     def read_image(self, index: int) -> np.ndarray:
         """The augmented picture, uint8 (H, W, 3), of the size of the picture underneath."""
         rgb = self.dataset.read_image(index)

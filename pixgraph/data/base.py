@@ -109,6 +109,11 @@ class FewShotDataset(ABC):  # noqa: B024 - a subclass may replace the readers, n
         """Whether the picture is labelled."""
         return self.samples[index].mask is not None
 
+    @property
+    def has_background(self) -> bool:
+        """Whether pixels of no class, id 0, exist by the definition of the data set."""
+        return True
+
     def fingerprint(self, index: int) -> str:
         """SHA-256 (hex) of the picture's content: the key of cached features. Does not decode the picture."""
         path = self.samples[index].image

@@ -48,6 +48,11 @@ class Excluding(FewShotDataset):
         """Whether the picture underneath is labelled."""
         return self.dataset.has_mask(index)
 
+    @property
+    def has_background(self) -> bool:
+        """Whether the data set underneath has background."""
+        return self.dataset.has_background
+
     def read_image(self, index: int) -> np.ndarray:
         """The picture underneath, uint8 (H, W, 3)."""
         return self.dataset.read_image(index)

@@ -76,6 +76,11 @@ class FolderDataset(FewShotDataset):
             return self.checked_size(index, read_foreground(path).astype(np.uint8) * number)
         return self.checked_size(index, self._table.apply(read_mask(path), str(path)))
 
+    @property
+    def has_background(self) -> bool:
+        """Whether ``classes.json`` names a background; with a folder a class, what lies around the objects."""
+        return self._table is None or bool((self._table.ids == 0).any())
+
 
 def open_split(source: SourceConfig, split: str) -> FolderDataset:
     """The split of the folder that the configuration names."""

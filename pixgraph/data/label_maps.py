@@ -142,6 +142,11 @@ class LabelMaps(DenseDataset):
             )
         return self._table[numbers]
 
+    @property
+    def has_background(self) -> bool:
+        """Whether some number in the mask files means background."""
+        return bool((self._known & (self._table == 0)).any())
+
     def read_numbers(self, path: Path) -> np.ndarray:
         """The numbers of a mask file, uint8 (H, W); a subclass may read other formats."""
         return read_mask(path)
