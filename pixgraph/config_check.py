@@ -138,6 +138,7 @@ BOUNDS: dict[str, Bounds] = {
     "optim.workers": COUNT,
     "optim.log_every": ONE_UP,
     "optim.save_every": ONE_UP,
+    "optim.val_every": ONE_UP,
     "broken_limit": SHARE,
     "seed": Bounds(0, 2**32 - 1),
     "n_way": Bounds(1, 254),

@@ -11,7 +11,7 @@ from pixgraph.errors import PixgraphError
 from pixgraph.version import __version__
 
 COMMANDS = {
-    "pretrain": "pretrain a backbone on pictures without labels: PixPro and its relatives",
+    "pretrain": "pretrain a backbone, without labels (PixPro and its relatives) or with few (ReCo, SPML)",
     "train": "train the GNN on episodes of a data set",
     "evaluate": "score a run or a training-free method on unseen classes, beside the trivial baselines",
     "predict": "segment a folder of pictures from a few labelled ones",
@@ -49,7 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if not _out_of_memory(error):
             raise
         return _fail(
-            "out of memory: take a smaller backbone.size, a larger graph.stride or a smaller train.batch "
+            "out of memory: take a smaller backbone.size, a larger graph.stride or a smaller train.batch or optim.batch "
             f"({str(error).splitlines()[0] if str(error) else type(error).__name__})"
         )
 

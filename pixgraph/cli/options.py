@@ -21,6 +21,12 @@ T = TypeVar("T")
 
 CONFIG_HELP = "YAML file of settings; may be given several times, later files win, options win over files."
 PRESET_HELP = f"Graph construction by name: {', '.join(PRESETS)}; files and options win over it."
+RESUME: dict[str, Any] = {
+    "nargs": "?",
+    "metavar": "RUN",
+    "help": "Go on with a run: a run folder, or nothing to take the one that --runs and --run name.",
+}
+NAME: dict[str, Any] = {"metavar": "RUN", "help": "The same as --run, which torchrun takes for an option of its own."}
 PRINT_HELP = "Print the settings that result from files and options as YAML, and stop."
 
 
@@ -164,6 +170,25 @@ def run_settings(run: Path, cls: type) -> dict[str, Any]:
         what = "has no config.yaml" if run.is_dir() else "does not exist"
         raise RunError(f"{run}: {what}; expected the folder of a run, as `pixgraph train` prints it")
     return read_settings(path, cls)
+
+
+def resumed_settings(argv: Sequence[str], cls: type) -> dict[str, Any] | None:
+    """The settings of the run that ``--resume`` names, `None` where it is absent.
+
+    A resumed run starts from its own settings; other arguments may repeat them, and training refuses those that differ.
+
+    Raises:
+        ConfigError: Nothing says which run.
+        RunError: The run does not exist.
+    """
+    value = option_value(argv, "--resume")
+    if value is None:
+        return None
+    name = option_value(argv, "--run")
+    if not value and not name:
+        raise ConfigError("--resume: nothing says which run; expected --resume RUN_FOLDER, or --run NAME beside it")
+    folder = Path(value) if value else Path(option_value(argv, "--runs") or "runs") / str(name)
+    return {**run_settings(folder, cls), "runs": str(folder.parent), "run": folder.name}
 
 
 def _same_meaning(key: str, sections: Mapping[str, Any]) -> bool:

@@ -1,15 +1,14 @@
-"""``pixgraph pretrain``: pretrain a backbone on pictures without labels."""
+"""``pixgraph pretrain``: pretrain a backbone, on pictures alone or with a few labels."""
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-from pixgraph.cli.options import option_value, parse, run_settings, with_alias
-from pixgraph.cli.train import NAME, RESUME
+from pixgraph.cli.options import NAME, RESUME, option_value, parse, resumed_settings, with_alias
 from pixgraph.errors import ConfigError
 from pixgraph.pretrain.config import PretrainConfig
 
@@ -17,58 +16,77 @@ METHODS = {
     "pixpro": "PixPro: pixels of two views that show the same spot agree (Xie et al. 2021)",
     "pixcontrast": "PixContrast: and differ from all other pixels (the same paper)",
     "pixpro_full": "PixPro with one vector a pixel, on a UNet",
+    "reco": "ReCo: segmentation from a few labelled pictures and many others (Liu et al. 2022)",
+    "spml": "SPML: segments attract and repel pixels, from points, scribbles, boxes or tags (Ke et al. 2021)",
     "pairs": "only draw the positive pairs of a few pictures into pairs.png, or into --out FILE",
 }
+WITH_LABELS = {"reco": "pretrain_reco", "spml": "pretrain_spml"}
+"""Method to the module of `pixgraph.cli` that understands its own options."""
+
 OUT = {"metavar": "FILE", "help": "Where `pairs` draws (default: pairs.png)."}
 
 
 def run(argv: Sequence[str]) -> int:
     """Pretrain as the arguments say and print where the run lies, or draw positive pairs."""
-    action, argv = _action(argv)
-    if action == "pairs":
-        return _draw(argv)
-    config, resume = parse_pretrain(action, argv)
+    if argv and argv[0] in ("-h", "--help"):
+        print(usage())
+        return 0
+    method, rest = argv[0] if argv else "", list(argv[1:])
+    if method not in METHODS:
+        listed = "; ".join(f"{name}: {text}" for name, text in METHODS.items())
+        raise ConfigError(f"pretrain: got {method or 'no method'!r}, expected one of {listed}")
+    if method in WITH_LABELS:
+        return int(importlib.import_module(f"pixgraph.cli.{WITH_LABELS[method]}").run(rest))
+    if method == "pairs":
+        return _draw(rest)
+    config, resume = parse_pretrain(method, rest)
     from pixgraph.pretrain.run import pretrain
 
-    folder = pretrain(config, resume)
-    if os.environ.get("RANK", "0") == "0":  # one of torchrun's processes speaks for all
-        print(f"run folder: {folder.path}\nnext: --backbone.weights {folder.path}")
+    tell_run(pretrain(config, resume).path)
     return 0
 
 
+def usage() -> str:
+    """What ``pixgraph pretrain --help`` prints."""
+    width = max(map(len, METHODS))
+    lines = [f"  {name:<{width}}  {text}" for name, text in METHODS.items()]
+    return "\n".join(
+        [
+            "usage: pixgraph pretrain METHOD [--config FILE] [--OPTION VALUE ...]",
+            "",
+            "Pretrain a CNN whose feature maps then serve as node embeddings: --backbone.weights RUN.",
+            "",
+            "methods:",
+            *lines,
+            "",
+            "`pixgraph pretrain METHOD --help` lists the options of a method.",
+        ]
+    )
+
+
+def tell_run(folder: Path) -> None:
+    """Print where a run lies and how its backbone is used; one of torchrun's processes speaks for all."""
+    if os.environ.get("RANK", "0") == "0":
+        print(f"run folder: {folder}\nnext: --backbone.weights {folder}")
+
+
 def parse_pretrain(method: str, argv: Sequence[str]) -> tuple[PretrainConfig, bool]:
-    """The configuration of a pretraining, and whether it goes on with an existing run.
+    """The configuration of a pretraining without labels, and whether it goes on with an existing run.
 
     Raises:
         ConfigError: An argument is wrong, no pictures are named, or nothing says which run to resume.
         RunError: The run to resume does not exist.
     """
     argv = with_alias(argv, "--name", "--run")
-    value = option_value(argv, "--resume")
-    base: dict[str, Any] = {"method": method}
-    if value is not None:
-        name = option_value(argv, "--run")
-        if not value and not name:
-            raise ConfigError("--resume: nothing says which run; expected --resume RUN_FOLDER, or --run NAME beside it")
-        folder = Path(value) if value else Path(option_value(argv, "--runs") or "runs") / str(name)
-        base = {**run_settings(folder, PretrainConfig), "runs": str(folder.parent), "run": folder.name}
-    config = parse(PretrainConfig, f"pretrain {method}", _as_list(argv), base, {"--resume": RESUME, "--name": NAME})
+    base = resumed_settings(argv, PretrainConfig)
+    settings = {"method": method} if base is None else base
+    more = {"--resume": RESUME, "--name": NAME}
+    config = parse(PretrainConfig, f"pretrain {method}", _as_list(argv), settings, more)
     if config.method != method:
         raise ConfigError(f"method: got {config.method}, expected {method} as the command says; leave one of them out")
     if not config.data:
         raise ConfigError("data: got nothing, expected --data FOLDER with pictures, or --data NAME:FOLDER")
-    return config, value is not None
-
-
-def _action(argv: Sequence[str]) -> tuple[str, list[str]]:
-    argv = list(argv)
-    action = argv.pop(0) if argv and not argv[0].startswith("-") else ""
-    if not action and {"-h", "--help"} & set(argv):
-        return "pixpro", argv
-    if action not in METHODS:
-        listed = "; ".join(f"{name}: {text}" for name, text in METHODS.items())
-        raise ConfigError(f"pretrain: got {action or 'no method'!r}, expected one of {listed}")
-    return action, argv
+    return config, base is not None
 
 
 def _draw(argv: Sequence[str]) -> int:
@@ -76,11 +94,9 @@ def _draw(argv: Sequence[str]) -> int:
     out = Path(option_value(argv, "--out") or "pairs.png")
     config = parse(PretrainConfig, "pretrain pairs", _as_list(argv), more={"--out": OUT})
     from pixgraph.pretrain.draw_pairs import write_pair_pictures
-    from pixgraph.pretrain.pictures import Pictures, find_pictures
+    from pixgraph.pretrain.pictures import open_pictures
 
-    paths = find_pictures(config.data)
-    pictures = Pictures(paths, config.broken_limit, 2 * config.views.size, config.views.size)
-    write_pair_pictures(config, pictures, out)
+    write_pair_pictures(config, open_pictures(config), out)
     print(out)
     return 0
 
@@ -88,9 +104,22 @@ def _draw(argv: Sequence[str]) -> int:
 def _as_list(argv: Sequence[str]) -> list[str]:
     """``--data A B`` as the list that the parser of settings expects, and a single folder as a list of one."""
     words, taken = list(argv), []
-    while "--data" in words:
-        start = words.index("--data")
+    while found := [i for i, word in enumerate(words) if word.split("=")[0] == "--data"]:
+        start = found[0]
         end = next((i for i in range(start + 1, len(words)) if words[i].startswith("--")), len(words))
-        taken += words[start + 1 : end]
+        first = words[start].partition("=")[2]
+        taken += _folders(first) + words[start + 1 : end]
         del words[start:end]
     return [*words, *([f"--data={json.dumps(taken)}"] if taken else [])]
+
+
+def _folders(text: str) -> list[str]:
+    """What stands behind ``--data=``: one folder, or a list as YAML and JSON write it."""
+    if not text.startswith("["):
+        return [text] if text else []
+    import yaml
+
+    try:
+        return [str(item) for item in yaml.safe_load(text)]
+    except yaml.YAMLError as error:
+        raise ConfigError(f"data: got {text!r}, expected a folder, or a list as [FOLDER, FOLDER]") from error

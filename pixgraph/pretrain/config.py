@@ -84,12 +84,14 @@ class OptimConfig:
         optimizer: "adamw", "sgd" (momentum .9), or "lars": SGD with a trust ratio a layer, from timm.
         lr: Peak learning rate.
         weight_decay: Weight decay; biases and norms have none.
-        warmup: Steps of linear warm-up; a cosine to zero follows.
+        warmup: Steps of linear warm-up.
+        schedule: How the rate falls to zero afterwards: by half a "cosine", or "poly": as (1 - share of steps done)^.9.
         clip: Largest gradient norm; 0: any.
         precision: "float32", or "bfloat16" or "float16" autocast.
         workers: Processes that decode and augment; 0: none beside the training.
         log_every: Steps between lines of metrics.jsonl.
         save_every: Steps between checkpoints.
+        val_every: Steps between validations, of methods that have masks to validate on.
         tensorboard: Also write TensorBoard events.
     """
 
@@ -100,11 +102,13 @@ class OptimConfig:
     lr: float = 1e-3
     weight_decay: float = 0.01
     warmup: int = 100
+    schedule: Literal["cosine", "poly"] = "cosine"
     clip: float = 1.0
     precision: Literal["float32", "bfloat16", "float16"] = "float32"
     workers: int = 0
     log_every: int = 10
     save_every: int = 200
+    val_every: int = 200
     tensorboard: bool = False
 
 

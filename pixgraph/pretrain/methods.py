@@ -16,6 +16,7 @@ from pixgraph.pretrain.heads import PixelHead
 from pixgraph.pretrain.monitors import collapse_monitors
 from pixgraph.pretrain.target import Target
 from pixgraph.pretrain.views import ViewBatch
+from pixgraph.training.schedule import following_decay
 
 METHODS = ("pixpro", "pixcontrast", "pixpro_full")
 
@@ -93,6 +94,20 @@ class PixelMethod(nn.Module):
             decay: In 0..1.
         """
         self.target.follow(self.student, decay)
+
+    def after_step(self, step: int, steps: int) -> dict[str, float]:
+        """Let the target follow as `pixel.momentum` and its schedule say.
+
+        Args:
+            step: Step that the optimiser has just made, 0 .. steps - 1.
+            steps: Of the whole run.
+
+        Returns:
+            ``momentum``: share of its parameters that the target kept.
+        """
+        decay = following_decay(step, steps, self.config.momentum, self.config.momentum_schedule)
+        self.update_target(decay)
+        return {"momentum": decay}
 
 
 def build_method(name: str, encoder: DenseEncoder, config: PretrainConfig) -> PixelMethod:

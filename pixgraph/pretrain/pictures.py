@@ -16,6 +16,10 @@ from pixgraph.data.catalog import dataset_names, open_dataset
 from pixgraph.data.images import image_size, read_image
 from pixgraph.data.layout import pictures, some
 from pixgraph.errors import ConfigError, DataError
+from pixgraph.pretrain.config import PretrainConfig
+
+DECODED = 2
+"""Pictures are kept with a short side of this many view sides: a crop of a quarter of the area still has its pixels."""
 
 CACHE_BYTES = 2**30
 """Memory for decoded pictures, in each process that decodes."""
@@ -35,6 +39,17 @@ def find_pictures(data: Sequence[str]) -> list[Path]:
     if not data:
         raise ConfigError("data: got nothing, expected folders of pictures or NAME:FOLDER; name at least one")
     return sorted({path for place in data for path in _at(place)})
+
+
+def open_pictures(config: PretrainConfig) -> Pictures:
+    """The pictures that a configuration names, kept as large as its views need them.
+
+    Raises:
+        ConfigError: See `find_pictures`.
+        DataError: There are none, or all are smaller than a view.
+    """
+    size = config.views.size
+    return Pictures(find_pictures(config.data), config.broken_limit, DECODED * size, size)
 
 
 def _at(place: str) -> list[Path]:

@@ -15,10 +15,12 @@ from pixgraph.pretrain.config import PretrainConfig
 from pixgraph.pretrain.draw_pairs import write_pair_pictures
 from pixgraph.pretrain.encoders import build_encoder, save_backbone
 from pixgraph.pretrain.methods import PixelMethod, build_method
-from pixgraph.pretrain.pictures import Pictures, find_pictures
+from pixgraph.pretrain.pictures import open_pictures
 from pixgraph.pretrain.shared_norm import share_batch_norm
 from pixgraph.pretrain.trainer import Pretrainer
 from pixgraph.pretrain.views import ViewDataset
+from pixgraph.report.page import write_report
+from pixgraph.report.sheets import Sheet, save_sheets
 from pixgraph.training.device import resolve_device
 from pixgraph.training.distributed import ProcessGroup, World, local_rank
 from pixgraph.training.loop import record_environment
@@ -27,10 +29,6 @@ from pixgraph.training.run import RunFolder, RunTitle, open_run
 from pixgraph.training.signals import StopSignals
 
 TITLES = {"pixpro": "PixPro", "pixcontrast": "PixContrast", "pixpro_full": "full-resolution PixPro"}
-DECODED = 2
-"""Pictures are kept with a short side of this many view sides: a crop of a quarter of the area still has its pixels."""
-
-
 MOST_CELLS = 16
 """Cells a side of the map that is drawn: more could not be told apart."""
 
@@ -39,7 +37,7 @@ def pretrain(config: PretrainConfig, resume: bool = False) -> RunFolder:
     """Pretrain a backbone as configured, alone or as one of the processes that torchrun started.
 
     The run's folder then holds ``backbone.safetensors``, which ``--backbone.weights RUN`` takes, beside checkpoints,
-    metrics and pictures of the positive pairs.
+    metrics, pictures of the positive pairs, and the page index.html.
 
     Args:
         config: The run's configuration.
@@ -60,13 +58,12 @@ def pretrain(config: PretrainConfig, resume: bool = False) -> RunFolder:
     device = resolve_device(config.device, local_rank())
     with ProcessGroup("nccl" if device.type == "cuda" else "gloo") as world:
         check_shares(config, world)
-        paths = find_pictures(config.data)
-        pictures = Pictures(paths, config.broken_limit, DECODED * config.views.size, config.views.size)
+        pictures = open_pictures(config)
         views = ViewDataset(pictures, config.views, config.seed)
         method = make_method(config, device, world)
         title = RunTitle(config.method, {"dataset": " ".join(map(_called, config.data)), "method": config.method})
         with open_run(config, resume, world, title) as run:
-            first = f"{TITLES[config.method]} on {len(paths)} pictures of {' and '.join(map(_called, config.data))}"
+            first = f"{TITLES[config.method]} on {len(pictures)} pictures of {' and '.join(map(_called, config.data))}"
             start = {"random": "scratch", "imagenet": "ImageNet-1k"}.get(config.weights, _called(config.weights))
 
             def export(step: int) -> None:
@@ -75,17 +72,24 @@ def pretrain(config: PretrainConfig, resume: bool = False) -> RunFolder:
                 save_backbone(method.encoder, run.path / "backbone.safetensors", text)
 
             batches = StepBatches(views, config.optim, world)
-            trainer = Pretrainer(method, batches, config, run, digest(paths), export, world, signals := StopSignals())
+            trainer = Pretrainer(method, batches, config, run, digest(pictures.paths), export, world, signals := StopSignals())
             if resume:
                 trainer.resume()
             if world.is_main:
                 record_environment(run, device, world.size, resume)
                 trained = sum(p.numel() for p in method.parameters() if p.requires_grad)
-                run.summarise({"pictures": len(paths), "parameters": trained})
+                run.summarise({"pictures": len(pictures), "parameters": trained})
                 cells = min(MOST_CELLS, max(1, config.views.size // method.encoder.strides[0]))
-                write_pair_pictures(config, pictures, run.path / "pairs.png", cells=cells)
-            with signals:
-                trainer.fit()
+                if not (drawn := run.path / "pairs.png").exists():
+                    write_pair_pictures(config, pictures, drawn, cells=cells)
+                    sheet = Sheet("Positive pairs of the two views", drawn.read_bytes())
+                    save_sheets(run.path, "pairs", "What is compared", [sheet])
+            try:
+                with signals:
+                    trainer.fit()
+            finally:
+                if world.is_main:
+                    write_report(run.path)
     return run
 
 

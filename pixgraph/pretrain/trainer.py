@@ -2,42 +2,61 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import math
-from collections.abc import Iterator, Mapping
-from typing import Any, Protocol
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Protocol, TypeVar
 
 import torch
 from torch import nn
 
 from pixgraph.errors import RunError
 from pixgraph.pretrain.batches import StepBatches, stream
-from pixgraph.pretrain.config import PretrainConfig
+from pixgraph.pretrain.config import OptimConfig
 from pixgraph.pretrain.optimizers import build_optimizer
-from pixgraph.pretrain.views import ViewBatch
 from pixgraph.training.checkpoint import load_weights
 from pixgraph.training.distributed import World
 from pixgraph.training.identity import require_same_config
-from pixgraph.training.progress import Progress, TensorBoard
 from pixgraph.training.randomness import episode_seed, torch_seed
 from pixgraph.training.run import RunFolder
-from pixgraph.training.schedule import following_decay, learning_rate
-from pixgraph.training.session import Session, mean_logs
+from pixgraph.training.schedule import learning_rate
+from pixgraph.training.session import Session, Shown, mean_logs
 from pixgraph.training.signals import StopSignals, TrainingStopped
 
 Logs = dict[str, float]
 _TYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
-class Method(Protocol):
-    """What is trained; see `pixgraph.pretrain.methods.PixelMethod`."""
+B_co = TypeVar("B_co", covariant=True)
 
-    def __call__(self, batch: ViewBatch, seed: int) -> tuple[torch.Tensor, Mapping[str, float | torch.Tensor]]:
+
+class Batch(Protocol):
+    """Tensors of the pictures of a step."""
+
+    def to(self: B_co, device: torch.device) -> B_co:
+        """All of them on a device."""
+
+
+class Method(Protocol):
+    """What is trained: PixPro and its relatives, ReCo, SPML."""
+
+    def __call__(self, batch: Any, seed: int) -> tuple[torch.Tensor, Mapping[str, float | torch.Tensor]]:
         """Loss of a batch, and numbers to log."""
 
-    def update_target(self, decay: float) -> None:
-        """Let the target keep `decay` of its weights and take the rest from the student."""
+    def after_step(self, step: int, steps: int) -> dict[str, float]:
+        """What follows the optimiser's step `step` of `steps`, as a target does; gives numbers to log."""
+
+
+class Settings(Protocol):
+    """What the loop reads of a run's configuration, a dataclass.
+
+    Attributes:
+        optim: The optimisation.
+        seed: Seed of everything random.
+    """
+
+    optim: OptimConfig
+    seed: int
 
 
 class Export(Protocol):
@@ -56,27 +75,29 @@ class Pretrainer(Session):
 
     Args:
         method: A module and a `Method`; trained in place, the same on all processes.
-        batches: The pictures' views, from the first step on.
+        batches: The pictures, from the first step on.
         config: The run's configuration.
         run: Folder to write to.
         pictures: Digest of the pictures: a run goes on with the same ones only.
         export: Writes the backbone beside each checkpoint (first process).
         world: The processes; only the first one writes.
         stop: Tells that a signal came.
+        validate: Scores what is trained, every `optim.val_every` steps; see `Session.validate_with`.
     """
 
     def __init__(
         self,
         method: nn.Module,
         batches: StepBatches,
-        config: PretrainConfig,
+        config: Settings,
         run: RunFolder,
         pictures: str,
         export: Export,
         world: World | None = None,
         stop: StopSignals | None = None,
+        validate: Callable[[], Mapping[str, Any]] | None = None,
     ) -> None:
-        super().__init__(run, world)
+        super().__init__(run, config.optim.steps, world)
         self.method, self.batches, self.config = method, batches, config
         self.pictures, self.export = pictures, export
         self.stop = StopSignals() if stop is None else stop
@@ -85,7 +106,9 @@ class Pretrainer(Session):
         self.optimizer = build_optimizer(method, config.optim)
         half = config.optim.precision == "float16"
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=half)
-        self._parts: Iterator[ViewBatch] = iter(())
+        self.validate = validate
+        self.validated = -1 if validate is None else 0
+        self._parts: Iterator[Batch] = iter(())
         self._kept: list[Logs] = []
         self._signal = 0
 
@@ -108,17 +131,15 @@ class Pretrainer(Session):
             raise self._diverged("the gradient is not finite")
         rate = learning_rate(self.step, optim)
         for group in self.optimizer.param_groups:
-            group["lr"] = rate
+            group["lr"] = rate * group.get("lr_scale", 1.0)
         self.scaler.step(self.optimizer)
         self.scaler.update()
-        pixel = self.config.pixel
-        decay = following_decay(self.step, optim.steps, pixel.momentum, pixel.momentum_schedule)
-        self._method.update_target(decay)
+        followed = self._method.after_step(self.step, optim.steps)
         self.step += 1
-        return {**numbers, "lr": rate, "momentum": decay, "grad_norm": norm}
+        return {**numbers, "lr": rate, **followed, "grad_norm": norm}
 
     def fit(self) -> None:
-        """Train to the last step, saving on the way; continues from where `resume` put it.
+        """Train to the last step, validating and saving on the way; continues from where `resume` put it.
 
         Raises:
             TrainingStopped: A signal came; the state is saved.
@@ -126,34 +147,25 @@ class Pretrainer(Session):
             DataError: Too many pictures cannot be read.
         """
         optim = self.config.optim
-        progress = Progress(optim.steps, self.step, self.world.is_main)
-        board = TensorBoard(self.run.path, self.step) if optim.tensorboard and self.world.is_main else None
-        self.start_clock(self.seconds)
         self.batches.start = self.step
-        self._parts = stream(self.batches, optim.workers)
-        state = "failed"
-        try:
-            self._summarise("running")
-            while self.step < optim.steps:
-                logs = self.train_step()
-                progress.step(logs["loss"])
-                self._log(logs, progress, board)
-                if self.step % optim.save_every == 0 or self._signal:
-                    self.save()
-                if self._signal:
-                    raise TrainingStopped(self._signal)
-            self.save()
-            state = "finished"
-        except TrainingStopped:
-            state = "stopped"
-            raise
-        finally:
-            self._parts = iter(())  # ends the workers
-            progress.close()
-            if board is not None:
-                board.close()
-            with contextlib.suppress(RunError):  # on a full disk the first error is the one to tell
-                self._summarise(state)
+        with self.running(optim.tensorboard) as shown:
+            self._parts = stream(self.batches, optim.workers)
+            try:
+                while True:
+                    if self.validate is not None and self.validation_is_due(optim.val_every):
+                        self.validate_with(self.validate, shown)
+                    if self.step >= optim.steps:
+                        break
+                    logs = self.train_step()
+                    shown.progress.step(logs["loss"])
+                    self._keep(logs, shown)
+                    if self.step % optim.save_every == 0 or self._signal:
+                        self.save()
+                    if self._signal:
+                        raise TrainingStopped(self._signal)
+                self.save()
+            finally:
+                self._parts = iter(())  # ends the workers
 
     def save(self) -> None:
         """Write the last checkpoint and the backbone (first process only)."""
@@ -171,6 +183,8 @@ class Pretrainer(Session):
             "scaler": self.scaler.state_dict(),
             "kept": [dict(logs) for logs in self._kept],
             "step": self.step,
+            "validated": self.validated,
+            "best": self.best,
             "seconds": self.seconds,
         }
 
@@ -193,14 +207,14 @@ class Pretrainer(Session):
         self.optimizer.load_state_dict(state["optimizer"])
         self.scaler.load_state_dict(state["scaler"])
         self._kept = state["kept"]
-        self.step = state["step"]
+        self.step, self.validated, self.best = state["step"], state["validated"], state["best"]
         self.start_clock(state["seconds"])
 
     @property
     def _method(self) -> Method:
         return self.method  # type: ignore[return-value]
 
-    def _part(self, batch: ViewBatch, part: int) -> Logs:
+    def _part(self, batch: Batch, part: int) -> Logs:
         """Forward and backward pass of one part; every process and part weighs the same."""
         optim = self.config.optim
         seed = episode_seed(self.config.seed, (self.step * optim.accumulate + part) * self.world.size + self.world.rank)
@@ -227,20 +241,13 @@ class Pretrainer(Session):
             f"run with a smaller --optim.lr (was {self.config.optim.lr:g})"
         )
 
-    def _log(self, logs: Logs, progress: Progress, board: TensorBoard | None) -> None:
+    def _keep(self, logs: Logs, shown: Shown) -> None:
         """Write the first step, then means over `optim.log_every` steps."""
         self._kept.append(logs)
         if self.step > 1 and self.step % self.config.optim.log_every and self.step < self.config.optim.steps:
             return
         mean = {**mean_logs(self._kept), "seconds": self.seconds}
         self._kept = []
-        if self.world.is_main:
-            self.run.log("train", self.step, mean)
-            progress.logged(self.step, mean)
-            if board is not None:
-                board.log("train", self.step, mean)
-
-    def _summarise(self, state: str) -> None:
-        if self.world.is_main:
-            steps = {"state": state, "step": self.step, "steps": self.config.optim.steps}
-            self.run.summarise({**steps, "seconds": self.seconds})
+        self.log("train", mean, shown.board)
+        if self.world.is_main and self.validate is None:
+            shown.progress.logged(self.step, mean)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import dataclasses
 import json
 from collections.abc import Mapping, Sequence
@@ -120,20 +121,31 @@ def save_panels(run_folder: str | Path, label: str, panels: Sequence[Panel], gra
     Raises:
         RunError: The file cannot be written.
     """
-    import base64
-
-    path = Path(run_folder) / "panels" / f"{label}.json"
     content = {
-        "panels": [
-            {
-                "title": panel.title,
-                "caption": panel.caption,
-                "tiles": [{"caption": tile.caption, "image": data_uri(tile.image)} for tile in panel.tiles],
-            }
-            for panel in panels
-        ],
-        "graph": None if graph is None else "data:image/png;base64," + base64.b64encode(graph).decode(),
+        "panels": [panel_content(panel) for panel in panels],
+        "graph": None if graph is None else png_uri(graph),
     }
+    return write_panels(run_folder, label, content)
+
+
+def png_uri(png: bytes) -> str:
+    """A PNG file as the address of a picture in a page."""
+    return "data:image/png;base64," + base64.b64encode(png).decode()
+
+
+def panel_content(panel: Panel) -> dict[str, Any]:
+    """A panel as JSON values, its pictures inside."""
+    tiles = [{"caption": tile.caption, "image": data_uri(tile.image)} for tile in panel.tiles]
+    return {"title": panel.title, "caption": panel.caption, "tiles": tiles}
+
+
+def write_panels(run_folder: str | Path, label: str, content: Mapping[str, Any]) -> Path:
+    """Write ``panels/LABEL.json``.
+
+    Raises:
+        RunError: It cannot be written.
+    """
+    path = Path(run_folder) / "panels" / f"{label}.json"
     try:
         path.parent.mkdir(exist_ok=True)
         write_json(path, content)

@@ -12,6 +12,8 @@ from pixgraph.report.charts import Series, line_chart
 from pixgraph.report.tiles import FALSE_ALARM, HIT, MISS, WRONG_WAY
 
 _NOT_LOSSES = {"kind", "step", "seconds", "loss", "lr", "grad_norm"}
+_LEVELS = {"_chance": "chance", "_best": "best", "_healthy": "healthy"}
+"""Ends of the names of levels that a number is compared with."""
 
 
 def number(value: float | None, deviation: float | None = None) -> str:
@@ -132,9 +134,9 @@ def curves(metrics: Sequence[Mapping[str, Any]]) -> str:
         ),
     ]
     keys = sorted({key for line in train for key in line} - _NOT_LOSSES)
-    for key in (k for k in keys if not k.endswith("_chance")):
-        chance = Series("chance", _points(train, f"{key}_chance"), "reference")
-        charts.append(line_chart(key.replace("_", " "), [chance, Series(key, _points(train, key))]))
+    for key in (k for k in keys if not k.endswith(tuple(_LEVELS))):
+        levels = [Series(word, _points(train, key + end), "reference") for end, word in _LEVELS.items()]
+        charts.append(line_chart(key.replace("_", " "), [*levels, Series(key, _points(train, key))]))
     charts.append(line_chart("Learning rate", [Series("lr", _points(train, "lr"), "s4")]))
     drawn = "".join(charts)
     return f'<section id="curves"><h2>Training</h2><div class="charts">{drawn}</div></section>' if drawn else ""
@@ -146,29 +148,61 @@ def _points(lines: Sequence[Mapping[str, Any]], key: str) -> list[tuple[float, f
 
 
 def panels(label: str, content: Mapping[str, Any]) -> str:
-    """Episodes with their pictures, and the graph drawn over one."""
-    parts = []
-    for panel in content["panels"]:
-        tiles = "".join(
-            f'<figure><img src="{escape(tile["image"], quote=True)}" alt="{escape(tile["caption"], quote=True)}">'
-            f"<figcaption>{escape(tile['caption'])}</figcaption></figure>"
-            for tile in panel["tiles"]
-        )
-        parts.append(
-            f'<div class="card"><b>{escape(panel["title"])}</b><br><span class="soft">{escape(panel["caption"])}</span>'
-            f'<div class="tiles">{tiles}</div></div>'
-        )
-    graph = ""
+    """Rows of small pictures with captions, such as episodes, a table, and large pictures.
+
+    Args:
+        label: What is shown, where the content has no title of its own.
+        content: What `pixgraph.report.panels.save_panels` or `pixgraph.report.sheets.save_sheets` wrote.
+    """
+    rows = "".join(_row(panel) for panel in content["panels"])
+    table = _plain_table(content.get("table") or [])
+    sheets = [*content.get("sheets", [])]
     if content.get("graph"):
-        source = escape(content["graph"], quote=True)
-        graph = f'<h3>The graph over an episode</h3><div class="graph"><img src="{source}" alt="task graph"></div>'
+        sheets.append({"caption": "The graph over an episode", "image": content["graph"]})
+    large = "".join(
+        f'<h3>{escape(sheet["caption"])}</h3><div class="graph">'
+        f'<img src="{escape(sheet["image"], quote=True)}" alt="{escape(sheet["caption"], quote=True)}"></div>'
+        for sheet in sheets
+    )
+    if not (rows or table or large):
+        return ""
+    title, legend = content.get("title"), ""
+    if not title:
+        title, legend = f"Episodes: {label}", _error_legend() if rows else ""
+    return f"<section><h2>{escape(title)}</h2>{legend}{table}{rows}{large}</section>"
+
+
+def _row(panel: Mapping[str, Any]) -> str:
+    """One card: a title, a caption and its pictures."""
+    tiles = "".join(
+        f'<figure><img src="{escape(tile["image"], quote=True)}" alt="{escape(tile["caption"], quote=True)}">'
+        f"<figcaption>{escape(tile['caption'])}</figcaption></figure>"
+        for tile in panel["tiles"]
+    )
+    return (
+        f'<div class="card"><b>{escape(panel["title"])}</b><br><span class="soft">{escape(panel["caption"])}</span>'
+        f'<div class="tiles">{tiles}</div></div>'
+    )
+
+
+def _error_legend() -> str:
     swatches = "".join(
         f'<span class="swatch" style="background:rgb{colour}"></span>{word}'
         for colour, word in ((HIT, "hit"), (FALSE_ALARM, "false alarm"), (MISS, "miss"), (WRONG_WAY, "wrong class"))
     )
-    legend = f'<p class="soft">errors:{swatches}</p>' if parts else ""
-    title = f"<h2>Episodes: {escape(label)}</h2>"
-    return f"<section>{title}{legend}{''.join(parts)}{graph}</section>" if parts or graph else ""
+    return f'<p class="soft">errors:{swatches}</p>'
+
+
+def _plain_table(rows: Sequence[Sequence[str]]) -> str:
+    """A table of texts, the first row its head; empty text without rows."""
+    if not rows:
+        return ""
+    lines = [
+        "".join(f"<{kind}>{escape(str(cell))}</{kind}>" for cell in row)
+        for kind, row in zip(["th", *["td"] * (len(rows) - 1)], rows, strict=True)
+    ]
+    body = "".join(f"<tr>{cells}</tr>" for cells in lines)
+    return f'<div class="card wide"><table>{body}</table></div>'
 
 
 def folded(title: str, content: Any) -> str:

@@ -103,7 +103,7 @@ class TensorBoard:
             from torch.utils.tensorboard import SummaryWriter
         except ImportError as error:
             raise DependencyError(
-                "train.tensorboard is on but tensorboard is not installed: pip install 'pixgraph[tensorboard]'"
+                "TensorBoard is asked for but not installed: pip install 'pixgraph[tensorboard]'"
             ) from error
         self._writer = SummaryWriter(str(folder / "tensorboard"), purge_step=start + 1)
 

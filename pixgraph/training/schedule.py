@@ -7,6 +7,9 @@ from typing import Protocol
 
 from pixgraph.config import Config
 
+POWER = 0.9
+"""Exponent of the schedule "poly" (Chen et al., DeepLab, 2018)."""
+
 
 class Warmup(Protocol):
     """Settings of a learning rate: `TrainConfig` and others.
@@ -28,14 +31,16 @@ def learning_rate(step: int, config: Warmup) -> float:
     With peak rate L, warm-up W and S steps in all::
 
         L * (step + 1) / W                                     for step < W
-        L * (1 + cos(pi * (step - W) / (S - W))) / 2           afterwards
+        L * (1 + cos(pi * (step - W) / (S - W))) / 2           afterwards, schedule "cosine"
+        L * (1 - (step - W) / (S - W)) ** 0.9                  afterwards, schedule "poly"
 
-    The first step already moves, the peak is reached in step W - 1, and zero would be reached at step S, which is
-    never made.
+    The first step already moves, the peak is reached in step W - 1, and zero would be reached at step S, which is never
+    made. Settings without a schedule mean the cosine.
 
     Args:
         step: 0 .. S - 1.
-        config: Gives `lr`, `warmup` and `steps`; a warm-up longer than the run never reaches the peak.
+        config: Gives `lr`, `warmup` and `steps`, and `schedule` where it has one; a warm-up longer than the run never
+            reaches the peak.
 
     Example:
         >>> from pixgraph.config import TrainConfig
@@ -46,6 +51,8 @@ def learning_rate(step: int, config: Warmup) -> float:
     if step < config.warmup:
         return config.lr * (step + 1) / config.warmup
     progress = min(1.0, (step - config.warmup) / max(1, config.steps - config.warmup))
+    if getattr(config, "schedule", "cosine") == "poly":
+        return config.lr * (1.0 - progress) ** POWER
     return config.lr * 0.5 * (1.0 + math.cos(math.pi * progress))
 
 

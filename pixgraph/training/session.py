@@ -1,13 +1,33 @@
-"""What every training does with its run: save, resume, tell the time."""
+"""What every training does with its run: save, resume, validate, tell how far it is."""
 
 from __future__ import annotations
 
+import contextlib
+import math
 import time
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NamedTuple
 
+import torch
+
+from pixgraph.errors import RunError
 from pixgraph.training.checkpoint import load_checkpoint
 from pixgraph.training.distributed import World
+from pixgraph.training.progress import Progress, TensorBoard
 from pixgraph.training.run import RunFolder
+from pixgraph.training.signals import TrainingStopped
+
+
+class Shown(NamedTuple):
+    """Where a training shows what it does.
+
+    Attributes:
+        progress: The bar, or lines on standard error.
+        board: TensorBoard, where it is asked for.
+    """
+
+    progress: Progress
+    board: TensorBoard | None
 
 
 class Session:
@@ -17,18 +37,21 @@ class Session:
 
     Args:
         run: Folder to write to.
+        steps: Optimiser steps of the whole run.
         world: The processes; only the first one writes.
 
     Attributes:
         step: Optimiser steps done.
-        validated: Step of the last validation; -1 where there is none.
+        validated: Step of the last validation; -1 where there is none to be.
+        best: Step and mIoU of the best validation; `None` before the first one.
     """
 
-    def __init__(self, run: RunFolder, world: World | None = None) -> None:
-        self.run = run
+    def __init__(self, run: RunFolder, steps: int, world: World | None = None) -> None:
+        self.run, self.steps = run, steps
         self.world = World() if world is None else world
         self.step = 0
         self.validated = -1
+        self.best: dict[str, Any] | None = None
         self.start_clock(0.0)
 
     def state(self) -> dict[str, Any]:
@@ -62,6 +85,76 @@ class Session:
         self.world.barrier()  # nobody writes before everybody has read
         if self.world.is_main:
             self.run.rewind_metrics(self.step, self.validated)
+
+    @contextlib.contextmanager
+    def running(self, tensorboard: bool) -> Iterator[Shown]:
+        """Show the training inside the block, and let the run's summary say how the block ended.
+
+        Args:
+            tensorboard: Whether to write events for it.
+
+        Raises:
+            DependencyError: tensorboard is not installed.
+        """
+        progress = Progress(self.steps, self.step, self.world.is_main)
+        board = TensorBoard(self.run.path, self.step) if tensorboard and self.world.is_main else None
+        self.start_clock(self.seconds)
+        state = "failed"
+        try:
+            self.summarise("running")
+            yield Shown(progress, board)
+            state = "finished"
+        except TrainingStopped:
+            state = "stopped"
+            raise
+        finally:
+            progress.close()
+            if board is not None:
+                board.close()
+            with contextlib.suppress(RunError):  # on a full disk the first error is the one to tell
+                self.summarise(state)
+
+    def validation_is_due(self, every: int) -> bool:
+        """Whether to validate now: every so many steps and after the last one, once."""
+        return self.step > self.validated and (self.step % every == 0 or self.step >= self.steps)
+
+    def validate_with(self, score: Callable[[], Mapping[str, Any]], shown: Shown) -> None:
+        """Score what is trained; the best so far becomes the best checkpoint.
+
+        Args:
+            score: Gives the numbers, ``"miou"`` among them; the same on all processes. It may raise `TrainingStopped`:
+                the validation is then the first thing that the resumed run does.
+            shown: Where to show them.
+        """
+        try:
+            with torch.no_grad():
+                scores = dict(score())
+        except TrainingStopped:
+            self.save()
+            raise
+        miou = float(scores["miou"])
+        self.validated = self.step
+        if self.best is None or miou > self.best["miou"] or not math.isfinite(self.best["miou"]):
+            self.best = {"step": self.step, "miou": miou}
+            if self.world.is_main:
+                self.run.save_best(self.state())
+        self.log("val", scores, shown.board)
+        self.summarise("running", {"val": {"step": self.step, **scores}})
+        shown.progress.validated(self.step, miou, self.best["miou"])
+
+    def log(self, kind: str, values: Mapping[str, Any], board: TensorBoard | None) -> None:
+        """Write numbers of the present step to the run's metrics, and for TensorBoard (first process only)."""
+        if self.world.is_main:
+            self.run.log(kind, self.step, values)
+            if board is not None:
+                board.log(kind, self.step, values)
+
+    def summarise(self, state: str, values: Mapping[str, Any] | None = None) -> None:
+        """Write how far the training is into the run's summary (first process only)."""
+        if self.world.is_main:
+            facts = {"state": state, "step": self.step, "steps": self.steps, "seconds": self.seconds}
+            best = {} if self.validated < 0 else {"best": self.best}
+            self.run.summarise({**facts, **best, **(values or {})})
 
     @property
     def seconds(self) -> float:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import math
 from collections.abc import Callable, Mapping
@@ -18,7 +17,6 @@ from pixgraph.training.checkpoint import load_weights
 from pixgraph.training.distributed import World
 from pixgraph.training.ema import WeightAverage
 from pixgraph.training.identity import require_same_config
-from pixgraph.training.progress import Progress, TensorBoard
 from pixgraph.training.randomness import episode_seed, torch_seed
 from pixgraph.training.run import RunFolder
 from pixgraph.training.schedule import learning_rate, target_decay
@@ -70,7 +68,7 @@ class Trainer(Session):
         stop: StopSignals | None = None,
         origin: Mapping[str, Any] | None = None,
     ) -> None:
-        super().__init__(run, world)
+        super().__init__(run, config.train.steps, world)
         self.network, self.loss_fn, self.draw_task, self.validate = network, loss_fn, draw_task, validate
         self.config = config
         self.stop = StopSignals() if stop is None else stop
@@ -80,7 +78,6 @@ class Trainer(Session):
         self.average = WeightAverage(network, config.train.ema)
         self.optimizer = torch.optim.AdamW(self.parameters, config.train.lr, weight_decay=config.train.weight_decay)
         self.validated = 0
-        self.best: dict[str, Any] | None = None  # {"step": int, "miou": float} of the best validation
         self._signal = 0
 
     def train_step(self) -> dict[str, float]:
@@ -126,35 +123,20 @@ class Trainer(Session):
             RunError: The training diverged, or the disk is full; the last checkpoint stays.
         """
         train = self.config.train
-        progress = Progress(train.steps, self.step, self.world.is_main)
-        board = TensorBoard(self.run.path, self.step) if train.tensorboard and self.world.is_main else None
-        self.start_clock(self.seconds)
-        state = "failed"
-        try:
-            self._summarise("running")
+        with self.running(train.tensorboard) as shown:
             while True:
-                if self.step > self.validated and (self.step % train.val_every == 0 or self.step >= train.steps):
-                    self._validate(progress, board)
+                if self.validation_is_due(train.val_every):
+                    self.validate_with(self._score, shown)
                 if self.step >= train.steps:
                     break
                 logs = self.train_step()
-                self._log("train", {**logs, "seconds": self.seconds}, board)
-                progress.step(logs["loss"])
+                self.log("train", {**logs, "seconds": self.seconds}, shown.board)
+                shown.progress.step(logs["loss"])
                 if self.step % train.save_every == 0 or self._signal:
                     self.save()
                 if self._signal:
                     raise TrainingStopped(self._signal)
             self.save()
-            state = "finished"
-        except TrainingStopped:
-            state = "stopped"
-            raise
-        finally:
-            progress.close()
-            if board is not None:
-                board.close()
-            with contextlib.suppress(RunError):  # on a full disk the first error is the one to tell
-                self._summarise(state)
 
     def state(self) -> dict[str, Any]:
         """Everything that the next step depends on, as a checkpoint holds it."""
@@ -212,32 +194,7 @@ class Trainer(Session):
             f"the state before: start a new run with a smaller --train.lr (was {self.config.train.lr:g})"
         )
 
-    def _validate(self, progress: Progress, board: TensorBoard | None) -> None:
-        """Score the averaged weights; the best so far become the best checkpoint."""
+    def _score(self) -> Mapping[str, Any]:
+        """Scores of the averaged weights."""
         self.average.network.eval()
-        try:
-            with torch.no_grad():
-                scores = dict(self.validate(self.average.network))
-        except TrainingStopped:
-            self.save()  # the validation is still due, and will be the first thing that the resumed run does
-            raise
-        miou = float(scores["miou"])
-        self.validated = self.step
-        if self.best is None or miou > self.best["miou"] or not math.isfinite(self.best["miou"]):
-            self.best = {"step": self.step, "miou": miou}
-            if self.world.is_main:
-                self.run.save_best(self.state())
-        self._log("val", scores, board)
-        self._summarise("running", {"val": {"step": self.step, **scores}})
-        progress.validated(self.step, miou, self.best["miou"])
-
-    def _log(self, kind: str, values: Mapping[str, Any], board: TensorBoard | None) -> None:
-        if self.world.is_main:
-            self.run.log(kind, self.step, values)
-            if board is not None:
-                board.log(kind, self.step, values)
-
-    def _summarise(self, state: str, values: Mapping[str, Any] | None = None) -> None:
-        if self.world.is_main:
-            progress = {"state": state, "step": self.step, "steps": self.config.train.steps}
-            self.run.summarise({**progress, "best": self.best, "seconds": self.seconds, **(values or {})})
+        return self.validate(self.average.network)

@@ -41,6 +41,10 @@ def test_a_method_leaves_a_backbone_that_names_its_making(root, method, capsys):
     )
     with Image.open(root / "runs/r/pairs.png") as drawn:
         assert drawn.width > drawn.height / 4
+    page = (root / "runs/r/index.html").read_text()
+    assert "Positive pairs of the two views" in page
+    assert "embedding rank" in page
+    assert "finished" in page
 
 
 def test_a_run_goes_on_from_another_ones_weights_and_resumes(root):
@@ -49,6 +53,25 @@ def test_a_run_goes_on_from_another_ones_weights_and_resumes(root):
     assert "from a" in build_backbone(BackboneConfig(weights="runs/b")).pretrained_on
     assert command("pixpro", "--resume", "runs/b") == 0
     assert command("pixpro", "--resume", "--run", "b") == 0
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["--data", "pictures", "more"], ["--data=pictures", "--data", "more"], ["--data=[pictures, more]"]],
+)
+def test_folders_are_named_in_any_way(root, words):
+    write_pictures(root / "more", count=2, side=40)
+    assert command("pixpro", *words, "--run", "r", *SMALL) == 0
+    assert json.loads((root / "runs/r/summary.json").read_text())["pictures"] == 6
+
+
+def test_the_help_names_the_methods_and_their_options(capsys):
+    assert command("--help") == 0
+    listed = capsys.readouterr().out
+    assert listed.startswith("usage: pixgraph pretrain METHOD")
+    assert all(f"  {name} " in listed for name in ("pixpro", "pixcontrast", "pixpro_full", "reco", "spml", "pairs"))
+    assert command("pixcontrast", "--help") == 0
+    assert "--pixel.temperature" in capsys.readouterr().out
 
 
 def test_pairs_are_drawn(root):
@@ -75,6 +98,7 @@ def test_a_config_file_gives_the_settings_and_is_checked(root, capsys):
         (["simclr"], "got 'simclr', expected one of pixpro"),
         (["pixpro"], "data: got nothing, expected --data FOLDER"),
         (["pixpro", "--data", "absent"], "no folder absent"),
+        (["pixpro", "--data=[absent"], "data: got '[absent', expected a folder, or a list"),
         (["pixpro", "--data", "pictures", *SIZE, "--backbone", "resnet19"], "'resnet19'"),
         (["pixpro", "--data", "pictures", *SIZE, "--backbone", "resnet18", "--layer", "layer9"], "has no 'layer9'"),
         (

@@ -10,7 +10,9 @@ import torch
 from tiny_pretraining import STEPS, outcome, tiny_config, tiny_method, tiny_pretrain, write_pictures
 
 from pixgraph.errors import CheckpointError, ConfigError, RunError
-from pixgraph.training.checkpoint import load_network
+from pixgraph.training.checkpoint import load_checkpoint, load_network
+from pixgraph.training.records import read_metrics, read_summary
+from pixgraph.training.signals import TrainingStopped
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "training"))
 from tiny_training import same
@@ -144,6 +146,50 @@ def test_a_run_goes_on_with_the_same_settings_and_pictures_only(root):
 def test_a_batch_that_cannot_be_shared_is_refused(root):
     with pytest.raises(ConfigError, match=r"optim.batch: got 4, expected a multiple of 3 \(optim.accumulate 3 x 1"):
         tiny_pretrain(tiny_config(root, accumulate=3))
+
+
+def test_what_can_be_validated_is_and_an_interrupted_run_validates_the_same(root):
+    scored = []
+
+    def validate():
+        scored.append(len(scored))
+        return {"miou": [0.1, 0.3, 0.2][len(scored) - 1], "other": 1.0}
+
+    trainer = tiny_pretrain(tiny_config(root, steps=5, val_every=2), validate=validate)
+    folder = root / "runs" / "tiny"
+    assert [(line["step"], line["miou"]) for line in validations(folder)] == [(2, 0.1), (4, 0.3), (5, 0.2)]
+    assert trainer.best == {"step": 4, "miou": 0.3}
+    assert read_summary(folder)["best"] == {"step": 4, "miou": 0.3}
+    assert load_checkpoint(folder / "checkpoints" / "best.pt")["step"] == 4
+    tiny_pretrain(tiny_config(root, steps=5, val_every=2), resume=True, validate=validate)  # nothing is left to do
+    assert len(scored) == 3
+
+
+def test_a_validation_that_a_signal_ends_is_made_on_resume(root):
+    def broken_off():
+        raise TrainingStopped(15)
+
+    config = tiny_config(root, steps=4, val_every=2, save_every=100)
+    with pytest.raises(TrainingStopped):
+        tiny_pretrain(config, validate=broken_off)
+    assert read_summary(root / "runs" / "tiny")["state"] == "stopped"
+    tiny_pretrain(config, resume=True, validate=lambda: {"miou": 0.5})
+    assert [line["step"] for line in validations(root / "runs" / "tiny")] == [2, 4]
+
+
+def test_groups_of_parameters_may_learn_faster(root):
+    config = tiny_config(root, steps=1, warmup=0)
+    trainer = tiny_pretrain(config)
+    trainer.steps, trainer.step = 2, 0
+    trainer.optimizer.param_groups[1]["lr_scale"] = 10.0
+    trainer._parts = iter([trainer.batches[0]])
+    trainer.train_step()
+    first, second = trainer.optimizer.param_groups
+    assert second["lr"] == pytest.approx(10 * first["lr"])
+
+
+def validations(folder):
+    return [line for line in read_metrics(folder) if line["kind"] == "val"]
 
 
 def test_a_pretrained_run_is_no_trained_network(root):

@@ -73,7 +73,7 @@ def tiny_method(config):
     return build_method(config.method, TinyEncoder(4), config)
 
 
-def tiny_pretrain(config, resume=False, export=lambda step: None, method=None):
+def tiny_pretrain(config, resume=False, export=lambda step: None, method=None, validate=None):
     signals = StopSignals()
     with ProcessGroup() as world:
         check_shares(config, world)
@@ -84,7 +84,7 @@ def tiny_pretrain(config, resume=False, export=lambda step: None, method=None):
         views = ViewDataset(Pictures(paths, config.broken_limit), config.views, config.seed)
         with open_run(config, resume, world, RunTitle(config.method, {"method": config.method})) as run:
             batches = StepBatches(views, config.optim, world)
-            trainer = Pretrainer(method, batches, config, run, digest(paths), export, world, signals)
+            trainer = Pretrainer(method, batches, config, run, digest(paths), export, world, signals, validate)
             if resume:
                 trainer.resume()
             with signals:

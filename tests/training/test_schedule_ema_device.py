@@ -8,6 +8,7 @@ from torch import nn
 
 from pixgraph.config import TrainConfig
 from pixgraph.errors import ConfigError, DependencyError
+from pixgraph.pretrain.config import OptimConfig
 from pixgraph.training.device import resolve_device
 from pixgraph.training.distributed import ProcessGroup, World
 from pixgraph.training.ema import WeightAverage
@@ -25,6 +26,13 @@ def test_schedule_closed_form():
     assert 0 < rates[-1] < 1e-5
     assert learning_rate(1000, config) == pytest.approx(0, abs=1e-12)
     assert sum(rates[100:]) == pytest.approx(0.1 * 901)  # mean of the cosine is a half, plus half of the first term
+
+
+def test_the_poly_schedule():
+    config = OptimConfig(steps=110, warmup=10, lr=0.2, schedule="poly")
+    assert [learning_rate(step, config) for step in (4, 9, 10)] == pytest.approx([0.1, 0.2, 0.2])
+    assert learning_rate(60, config) == pytest.approx(0.2 * 0.5**0.9)
+    assert learning_rate(109, config) == pytest.approx(0.2 * 0.01**0.9)
 
 
 @pytest.mark.parametrize(("steps", "warmup"), [(10, 0), (1, 0), (5, 5), (5, 100)])
