@@ -45,7 +45,7 @@ class SemanticSplit:
         classes = {**background, **dataset.class_names}
         if not classes or max(classes) >= UNLABELLED:
             raise ConfigError(
-                f"{dataset.name} ({dataset.split}): got {len(classes)} classes with ids up to {max(classes, default=0)}, "
+                f"{dataset.name} ({dataset.split}): got {len(classes)} classes, ids up to {max(classes, default=0)}, "
                 f"expected ids below {UNLABELLED}, which means unlabelled; use fewer classes"
             )
         self.ids = tuple(sorted(classes))
@@ -62,7 +62,8 @@ class SemanticSplit:
         return len(self.dataset)
 
     def __repr__(self) -> str:
-        return f"SemanticSplit({self.dataset.name!r}, split={self.split!r}, pictures={len(self)}, classes={self.classes})"
+        counts = f"pictures={len(self)}, classes={self.classes}"
+        return f"SemanticSplit({self.dataset.name!r}, split={self.split!r}, {counts})"
 
     @property
     def name(self) -> str:
