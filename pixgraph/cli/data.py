@@ -1,4 +1,4 @@
-"""``pixgraph data``: list the data sets, check a folder before a night of training, show pictures with their masks."""
+"""``pixgraph data``: list the data sets, check a folder before a night of training, show masks, make annotations."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ ACTIONS = {
     "list": "the data sets that `--data.name` and `--name` know",
     "check": "decode every picture and mask, and report every broken one",
     "show": "write a sheet of pictures with their masks",
+    "annotate": "write points, scribbles, boxes, tags or partial labels of a data set",
 }
 
 
@@ -75,19 +76,28 @@ def run(argv: Sequence[str]) -> int:
     if not argv or argv[0] in ("-h", "--help"):
         print("usage: pixgraph data ACTION [FOLDER] [--OPTION VALUE ...]\n\nactions:")
         for name, text in ACTIONS.items():
-            print(f"  {name:<6} {text}")
+            print(f"  {name:<8} {text}")
         return 0 if argv else 2
     action, rest = argv[0], argv[1:]
     if action not in ACTIONS:
         raise ConfigError(f"unknown action {action!r}; expected one of {', '.join(ACTIONS)}; see pixgraph data --help")
     if action == "list":
         return list_datasets()
+    if action == "annotate":
+        return _annotate(rest)
     if rest and not rest[0].startswith("-"):
         rest = ["--root", *rest]
     if action == "check":
         return check_dataset(_open(parse(CheckOptions, "data check", rest)))
     options = parse(ShowOptions, "data show", rest)
     return show_dataset(_open(options), options)
+
+
+def _annotate(argv: list[str]) -> int:
+    from pixgraph.cli.annotate import AnnotateOptions, annotate
+
+    place = ["--data", argv.pop(0)] if argv and not argv[0].startswith("-") else []
+    return annotate(parse(AnnotateOptions, "data annotate", place + argv))
 
 
 def list_datasets() -> int:

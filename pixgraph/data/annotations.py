@@ -15,15 +15,28 @@ from scipy.ndimage import label as connected
 from pixgraph.data.base import IGNORE, UNLABELLED
 from pixgraph.data.centre_lines import scribble_inside
 from pixgraph.data.keyed_random import keyed_generator
-from pixgraph.data.marks import Annotation, Box, Point, Scribble, box_label, from_marks, thicken
+from pixgraph.data.mark_labels import box_label, from_marks, thicken
+from pixgraph.data.marks import Annotation, Box, Point, Scribble
 from pixgraph.errors import ConfigError
 
-__all__ = ["Annotation", "AnnotationKind", "Box", "Point", "Scribble", "box_label", "make_annotation", "thicken"]
+__all__ = [
+    "KINDS",
+    "Annotation",
+    "AnnotationKind",
+    "Box",
+    "Point",
+    "Scribble",
+    "box_label",
+    "from_marks",
+    "make_annotation",
+    "thicken",
+]
 
 AnnotationKind = Literal["masks", "points", "scribbles", "boxes", "tags"]
 """What is known about a picture, from everything to the names of its classes."""
 
-KINDS = get_args(AnnotationKind)
+KINDS: tuple[str, ...] = get_args(AnnotationKind)
+"""All kinds of annotation."""
 
 SMALLEST = 0.05
 """Connected parts of a class below this share of its largest one get no mark: most are specks of the mask."""

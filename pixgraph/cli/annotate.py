@@ -1,0 +1,96 @@
+"""``pixgraph data annotate``: write weak annotations of a data set whose masks are known."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from pixgraph.errors import ConfigError
+
+if TYPE_CHECKING:
+    from pixgraph.data.marks import Annotation
+    from pixgraph.data.semantic import SemanticSplit
+
+
+@dataclass
+class AnnotateOptions:
+    """Write points, scribbles, boxes, tags or partial labels of a data set, so that others can use the same ones.
+
+    Attributes:
+        data: NAME:FOLDER of a data set of `pixgraph data list`, or a folder of your own; may also be given first.
+        split: Which split.
+        kind: What to write: marks and tags as JSON, masks and partial labels (p0: one pixel a class; p1, p5, p25: a
+            region of that many per cent) as PNG.
+        out: The new folder.
+        seed: Seed of the draws.
+        num_points: Points of each class in a picture.
+        width: Width of scribbles, in pixels.
+        one_box: One box around all parts of a class instead of one around each.
+        num_labeled: Annotate so many pictures, chosen so that all classes are shown; 0: all.
+    """
+
+    data: str = ""
+    split: Literal["train", "val", "test", "all"] = "train"
+    kind: Literal["points", "scribbles", "boxes", "tags", "masks", "p0", "p1", "p5", "p25"] = "points"
+    out: str = ""
+    seed: int = 0
+    num_points: int = 5
+    width: int = 3
+    one_box: bool = False
+    num_labeled: int = 0
+
+
+def annotate(options: AnnotateOptions) -> int:
+    """Write the annotations and print where they are.
+
+    Raises:
+        ConfigError: No data set or no folder is named, or the folder is not empty.
+        DataError: A mask is missing or broken.
+    """
+    from pixgraph.data.annotation_sets import write_annotations
+    from pixgraph.data.budget import choose_labelled
+    from pixgraph.data.semantic import open_semantic
+
+    for name in ("data", "out"):
+        if not getattr(options, name):
+            wanted = "--data NAME:FOLDER" if name == "data" else "--out FOLDER"
+            raise ConfigError(f"data annotate: {name} is missing, expected {wanted}; add it")
+    split = open_semantic(options.data, options.split)
+    chosen = choose_labelled(split, options.num_labeled or None, seed=options.seed)
+    how = {"kind": options.kind, "seed": options.seed, "num_points": options.num_points, "width": options.width}
+    how |= {"one_box": options.one_box, "rule": chosen.rule}
+    written = write_annotations(options.out, split, _made(split, chosen.indices(split), options), how)
+    print(f"{written} of {len(split)} pictures of {split.name} ({split.split}), {options.kind}: {options.out}")
+    return 0
+
+
+def _made(split: SemanticSplit, indices: list[int], options: AnnotateOptions) -> Iterator[tuple[int, Annotation]]:
+    """Index and annotation of each picture of which anything is known."""
+    from tqdm import tqdm
+
+    from pixgraph.data.annotations import make_annotation
+    from pixgraph.data.base import UNLABELLED
+    from pixgraph.data.marks import Annotation
+    from pixgraph.data.partial import SHARES, partial_label
+
+    for index in tqdm(indices, desc="annotate", unit="picture", disable=None):
+        label, key = split.read_label(index), split.keys[index]
+        if not (label < UNLABELLED).any():
+            continue
+        if options.kind in SHARES:
+            yield index, Annotation(partial_label(label, options.kind, options.seed, key))
+        else:
+            yield (
+                index,
+                make_annotation(
+                    label,
+                    options.kind,  # type: ignore[arg-type]
+                    options.seed,
+                    key,
+                    options.num_points,
+                    options.width,
+                    split.background,
+                    options.one_box,
+                ),
+            )
