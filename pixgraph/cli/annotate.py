@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 from pixgraph.errors import ConfigError
 
 if TYPE_CHECKING:
-    from pixgraph.data.marks import Annotation
+    from pixgraph.data.mark_types import Annotation
     from pixgraph.data.semantic import SemanticSplit
 
 
@@ -71,7 +71,7 @@ def _made(split: SemanticSplit, indices: list[int], options: AnnotateOptions) ->
 
     from pixgraph.data.annotations import make_annotation
     from pixgraph.data.base import UNLABELLED
-    from pixgraph.data.marks import Annotation
+    from pixgraph.data.mark_types import Annotation
     from pixgraph.data.partial import SHARES, partial_label
 
     for index in tqdm(indices, desc="annotate", unit="picture", disable=None):

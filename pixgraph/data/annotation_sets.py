@@ -14,7 +14,7 @@ import numpy as np
 from pixgraph.data.annotation_files import SUFFIXES, read_annotation, write_annotation
 from pixgraph.data.base import FewShotDataset
 from pixgraph.data.images import image_size
-from pixgraph.data.marks import Annotation
+from pixgraph.data.mark_types import Annotation
 from pixgraph.data.semantic import SemanticSplit
 from pixgraph.errors import ConfigError, DataError
 

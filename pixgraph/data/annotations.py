@@ -15,8 +15,8 @@ from scipy.ndimage import label as connected
 from pixgraph.data.base import IGNORE, UNLABELLED
 from pixgraph.data.centre_lines import scribble_inside
 from pixgraph.data.keyed_random import keyed_generator
-from pixgraph.data.mark_labels import box_label, from_marks, thicken
-from pixgraph.data.marks import Annotation, Box, Point, Scribble
+from pixgraph.data.marks import box_label, from_marks, thicken
+from pixgraph.data.mark_types import Annotation, Box, Point, Scribble
 from pixgraph.errors import ConfigError
 
 __all__ = [

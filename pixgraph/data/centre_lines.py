@@ -9,8 +9,8 @@ from scipy.sparse.csgraph import dijkstra
 from skimage.measure import approximate_polygon
 from skimage.morphology import skeletonize
 
-from pixgraph.data.mark_labels import scribble_pixels
-from pixgraph.data.marks import Scribble
+from pixgraph.data.marks import scribble_pixels
+from pixgraph.data.mark_types import Scribble
 
 CUT = (0.05, 0.2)
 """Share of the line that is left off at each end, drawn uniformly."""
