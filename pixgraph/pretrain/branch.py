@@ -10,14 +10,14 @@ from torch import nn
 from pixgraph.errors import ConfigError
 from pixgraph.pretrain.config import PixelConfig
 from pixgraph.pretrain.encoders import DenseEncoder
-from pixgraph.pretrain.heads import PixelHead
+from pixgraph.pretrain.heads import Cells, PixelHead
 
 
 class Projected(NamedTuple):
     """Projected maps of a batch of views.
 
     Attributes:
-        pixel: (B, D, H, W) of the encoder's finest map.
+        pixel: (B, D, H, W) of the encoder's finest map, or (P, D) of the cells that were asked for.
         bottleneck: (B, D, h, w) of its coarsest map, or none.
         instance: (B, D, h, w) for the instance branch, of the coarsest map, or none.
     """
@@ -51,11 +51,12 @@ class Branch(nn.Module):
         self.bottleneck = _head(coarsest, config) if config.bottleneck_weight > 0 else None
         self.instance = _head(coarsest, config) if config.instance_weight > 0 else None
 
-    def forward(self, pixels: torch.Tensor) -> Projected:
+    def forward(self, pixels: torch.Tensor, at: Cells | None = None) -> Projected:
         """Projected maps of pictures.
 
         Args:
             pixels: (B, 3, S, S) float in 0..1.
+            at: Cells of the finest map; none: all.
 
         Raises:
             ConfigError: One picture alone, in training, at a map of a single cell, or too small for the encoder.
@@ -64,7 +65,7 @@ class Branch(nn.Module):
             maps = self.encoder(pixels)
             bottleneck = None if self.bottleneck is None else self.bottleneck(maps[-1])
             instance = None if self.instance is None else self.instance(maps[-1])
-            return Projected(self.pixel(maps[0]), bottleneck, instance)
+            return Projected(self.pixel(maps[0], at), bottleneck, instance)
         except ValueError as error:
             if "more than 1 value per channel" not in str(error):
                 raise

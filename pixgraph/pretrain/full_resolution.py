@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 
 from pixgraph.errors import ConfigError
@@ -9,6 +11,7 @@ from pixgraph.losses.pixpro import CHANCE, PAIR_BEST, pixpro_loss, pixpro_pair_l
 from pixgraph.pretrain.branch import Projected
 from pixgraph.pretrain.config import PretrainConfig
 from pixgraph.pretrain.encoders import DenseEncoder
+from pixgraph.pretrain.heads import Cells
 from pixgraph.pretrain.local_ppm import LocalPropagation
 from pixgraph.pretrain.methods import Logs, PixelMethod, pair_logs
 from pixgraph.pretrain.pairs import positive_pairs
@@ -42,15 +45,12 @@ class FullPixPro(PixelMethod):
         self, own: tuple[Projected, Projected], followed: tuple[Projected, Projected], batch: ViewBatch, seed: int
     ) -> tuple[torch.Tensor, Logs]:
         """`pixgraph.losses.pixpro.pixpro_pair_loss` of drawn pairs, and half `pixpro_loss` of the bottleneck."""
-        pairs = self.pairs(own[0].pixel, batch, seed)
+        pairs = self.pairs(batch, seed)
         pixels = (pairs.first, pairs.second)
         first, second = (
             self.propagation(one.pixel, pairs.image, pixel) for one, pixel in zip(own, pixels, strict=True)
         )
-        target, target2 = (
-            one.pixel.flatten(2)[pairs.image, :, pixel].to(first.dtype)
-            for one, pixel in zip(followed, pixels, strict=True)
-        )
+        target, target2 = (one.pixel.to(first.dtype) for one in followed)
         loss = pixpro_pair_loss(first, second, target, target2, len(batch.first) * self.config.num_pairs)
         logs: Logs = {"pixpro": loss.detach(), "pixpro_chance": CHANCE, "pixpro_best": PAIR_BEST}
         if self.coarse_propagation is not None:
@@ -59,14 +59,20 @@ class FullPixPro(PixelMethod):
             logs |= {"bottleneck": coarse.detach(), "bottleneck_chance": CHANCE, "bottleneck_best": PAIR_BEST}
         return loss, logs | pair_logs(pairs.counts)
 
-    def pairs(self, x: torch.Tensor, batch: ViewBatch, seed: int) -> SampledPairs:
-        """Drawn positive pairs of maps of the size of `x` (B, D, H, W).
+    def compared_cells(self, batch: ViewBatch, seed: int) -> tuple[Cells | None, Cells | None]:
+        """The cells of the drawn pairs."""
+        pairs = self.pairs(batch, seed)
+        return Cells(pairs.image, pairs.first), Cells(pairs.image, pairs.second)
+
+    def pairs(self, batch: ViewBatch, seed: int) -> SampledPairs:
+        """Drawn positive pairs of the finest maps of the views.
 
         Raises:
             ConfigError: The map has fewer pixels than are to be drawn.
         """
-        pixel, shape = self.config, x.shape[2:]
-        if shape.numel() < pixel.intersect_limit:
+        pixel, stride = self.config, self.encoder.strides[0]
+        shape = [side // stride for side in batch.first.shape[2:]]
+        if math.prod(shape) < pixel.intersect_limit:
             raise ConfigError(
                 f"{self.encoder.name}: its finest map has {shape[1]} x {shape[0]} cells, fewer than "
                 f"pixel.intersect_limit {pixel.intersect_limit}: every picture would be skipped; take a UNet, larger "

@@ -12,7 +12,7 @@ from pixgraph.losses import instance
 from pixgraph.pretrain.branch import Branch, Projected
 from pixgraph.pretrain.config import PretrainConfig
 from pixgraph.pretrain.encoders import DenseEncoder
-from pixgraph.pretrain.heads import PixelHead
+from pixgraph.pretrain.heads import Cells, PixelHead
 from pixgraph.pretrain.monitors import collapse_monitors
 from pixgraph.pretrain.target import Target
 from pixgraph.pretrain.views import ViewBatch
@@ -48,6 +48,10 @@ class PixelMethod(nn.Module):
         """What is kept of the training: the student's encoder."""
         return self.student.encoder
 
+    def compared_cells(self, batch: ViewBatch, seed: int) -> tuple[Cells | None, Cells | None]:
+        """Cells of the target's two maps that `pixel_loss` reads; none: all of them."""
+        return None, None
+
     def pixel_loss(
         self, own: tuple[Projected, Projected], followed: tuple[Projected, Projected], batch: ViewBatch, seed: int
     ) -> tuple[torch.Tensor, Logs]:
@@ -55,7 +59,7 @@ class PixelMethod(nn.Module):
 
         Args:
             own: The student's maps of the first and of the second view.
-            followed: The target's, without gradient.
+            followed: The target's, without gradient, or what `compared_cells` chose of them.
             batch: The views, for their rectangles.
             seed: Of everything random.
         """
@@ -77,7 +81,8 @@ class PixelMethod(nn.Module):
         Raises:
             ConfigError: The batch or the views are too small for the network, or too large for the method.
         """
-        followed = self.target(batch.first), self.target(batch.second)  # first: its memory is free again afterwards
+        cells = self.compared_cells(batch, seed)
+        followed = self.target(batch.first, cells[0]), self.target(batch.second, cells[1])  # first: frees its memory
         own = self.student(batch.first), self.student(batch.second)
         loss, logs = self.pixel_loss(own, followed, batch, seed)
         if self.predictor is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from typing import Any
 
 import torch
 from torch import nn
@@ -29,7 +30,7 @@ class Target(nn.Module):
         self.network = copy.deepcopy(student).requires_grad_(False)
 
     @torch.no_grad()
-    def forward(self, *inputs: torch.Tensor) -> torch.Tensor:
+    def forward(self, *inputs: Any) -> Any:
         """What the copy gives."""
         return self.network(*inputs)
 

@@ -25,7 +25,7 @@ def test_loss_is_the_agreement_at_the_drawn_pairs(propagation):
     loss, _ = method(batch, 3)
     own = [method.student(x).pixel for x in (batch.first, batch.second)]
     followed = [method.target(x).pixel for x in (batch.first, batch.second)]
-    pairs, total = method.pairs(own[0], batch, 3), 0.0
+    pairs, total = method.pairs(batch, 3), 0.0
     assert pairs.counts.tolist() == [12, 12, 12]
     y = [method.propagation(x, pairs.image, p) for x, p in zip(own, (pairs.first, pairs.second), strict=True)]
     for p, (b, i, j) in enumerate(zip(*(t.tolist() for t in pairs[:3]), strict=True)):
@@ -36,18 +36,16 @@ def test_loss_is_the_agreement_at_the_drawn_pairs(propagation):
 
 def test_drawn_pairs_are_positive_and_depend_on_the_seed():
     method, batch = full(), tiny_batch()
-    x = torch.zeros(3, 8, 16, 16)
-    pairs = method.pairs(x, batch, 3)
+    pairs = method.pairs(batch, 3)
     assert positive_pairs(batch.rect1, batch.rect2, (16, 16), 0.7)[pairs.image, pairs.first, pairs.second].all()
-    assert not torch.equal(pairs.first, method.pairs(x, batch, 4).first)
+    assert not torch.equal(pairs.first, method.pairs(batch, 4).first)
 
 
 def test_a_skipped_picture_counts_as_zero():
     """The mean over pictures is that of several processes with one picture each."""
     rects = ([[0.0, 0.0, 0.2, 0.2], [0, 0, 1, 1]], [[0.8, 0.8, 1, 1], [0.9, 0.1, 0.2, 0.8]])
     method, batch = full(), tiny_batch(2, rects=rects)
-    pixels = method.student(batch.first).pixel
-    pairs = method.pairs(pixels, batch, 0)
+    pairs = method.pairs(batch, 0)
     assert pairs.counts.tolist() == [0, 12]
     method.eval()  # a picture's map then does not depend on the other picture
     both, _ = method(batch, 0)
