@@ -47,6 +47,8 @@ class EpisodeConfig:
         n_unlabelled: Pictures without labels in the episode, U.
         min_area: Smallest object, in pixels of the original picture.
         label_fraction: Share of the training pictures that keep their mask, in (0, 1]; the rest serve as unlabelled.
+        support_annotation: What the supports show of their masks; "mix" draws masks, points, scribbles or boxes for each.
+        num_points: Points of each class and of the background, where they show points.
     """
 
     n_way: int = 1
@@ -57,6 +59,8 @@ class EpisodeConfig:
     n_unlabelled: int = 0
     min_area: int = 1
     label_fraction: float = 1.0
+    support_annotation: Literal["masks", "points", "scribbles", "boxes", "mix"] = "masks"
+    num_points: int = 5
 
 
 @dataclass
@@ -83,9 +87,12 @@ class GraphConfig:
     """How pictures become a task graph.
 
     Attributes:
+        nodes: "pixels" (or cells of `stride` pixels), or "segments": superpixels, joined where they touch; of the
+            supports all that hold labelled pixels, with the label of most of these.
+        segments: Segments of a picture, about.
         stride: Query node stride in pixels of the working size; 1 makes every pixel a node.
-        num_fg: Foreground pixels sampled a class and support picture.
-        num_bg: Background pixels sampled a support picture.
+        num_fg: Foreground pixels sampled a class and support picture (pixels only).
+        num_bg: Background pixels sampled a support picture (pixels only).
         sampling: How they are drawn.
         bg_bg: Random background-background edges a background node.
         fg_fg: Foreground-foreground edges a foreground node.
@@ -99,7 +106,7 @@ class GraphConfig:
         color_feature: Keep the colour difference in the edge feature; off, it is zero on every edge.
         distance_feature: The same for the distance.
         image_feature: The same for whether both ends lie in one picture.
-        dilations: Distances, in nodes, of the query lattice.
+        dilations: Distances, in nodes, of the query lattice; steps from segment to touching segment.
         connectivity: Neighbours of a lattice node at each distance: 4, or 8 with the diagonal ones.
         query_support_random: Random support partners of a query node.
         query_support_knn: Nearest support partners of a query node in embedding space.
@@ -113,6 +120,8 @@ class GraphConfig:
         edge_drop: Share of the edges left out of each training episode's graph; never outside of training.
     """
 
+    nodes: Literal["pixels", "segments"] = "pixels"
+    segments: int = 400
     stride: int = 8
     num_fg: int = 64
     num_bg: int = 64

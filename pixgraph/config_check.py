@@ -51,6 +51,7 @@ POSITIVE = Bounds(0, open_low=True)
 COUNT = Bounds(0)
 ONE_UP = Bounds(1)
 SHARE = Bounds(0, 1)
+CONCENTRATION = Bounds(0, 40, open_low=True)
 
 BOUNDS: dict[str, Bounds] = {
     "data.fold": Bounds(0, 3),
@@ -65,7 +66,9 @@ BOUNDS: dict[str, Bounds] = {
     "episodes.n_unlabelled": COUNT,
     "episodes.min_area": ONE_UP,
     "episodes.label_fraction": Bounds(0, 1, open_low=True),
+    "episodes.num_points": ONE_UP,
     "backbone.size": Bounds(32, 4096),
+    "graph.segments": Bounds(2, 16384),
     "graph.stride": Bounds(1, 64),
     "graph.num_fg": ONE_UP,
     "graph.num_bg": COUNT,
@@ -139,6 +142,44 @@ BOUNDS: dict[str, Bounds] = {
     "optim.log_every": ONE_UP,
     "optim.save_every": ONE_UP,
     "optim.val_every": ONE_UP,
+    "labels.num_labeled": ONE_UP,
+    "labels.fraction": Bounds(0, 1, open_low=True),
+    "labels.min_classes": ONE_UP,
+    "labels.seed": COUNT,
+    "views.short_side": COUNT,
+    "views.scale": POSITIVE,
+    "teacher.decay": SHARE,
+    "pseudo.weight": COUNT,
+    "pseudo.conf_thresh": SHARE,
+    "pseudo.weak_threshold": SHARE,
+    "contrast.weight": COUNT,
+    "contrast.temperature": POSITIVE,
+    "contrast.num_queries": ONE_UP,
+    "contrast.num_negatives": ONE_UP,
+    "contrast.threshold": SHARE,
+    "val_pictures": ONE_UP,
+    "embedding": ONE_UP,
+    "cache_mb": COUNT,
+    "marks.num_pictures": ONE_UP,
+    "marks.num_points": ONE_UP,
+    "marks.width": ONE_UP,
+    "marks.thicken": COUNT,
+    "marks.seed": COUNT,
+    "spml.grid": ONE_UP,
+    "spml.iterations": COUNT,
+    "spml.num_regions": ONE_UP,
+    "spml.bank": COUNT,
+    "spml.bank_segments": ONE_UP,
+    "spml.hidden": ONE_UP,
+    "spml.dropout": Bounds(0, 1, open_high=True),
+    "spml.sem_ann": COUNT,
+    "spml.sem_occ": COUNT,
+    "spml.img_sim": COUNT,
+    "spml.feat_aff": COUNT,
+    "spml.k_sem_ann": CONCENTRATION,
+    "spml.k_sem_occ": CONCENTRATION,
+    "spml.k_img_sim": CONCENTRATION,
+    "spml.k_feat_aff": CONCENTRATION,
     "broken_limit": SHARE,
     "seed": Bounds(0, 2**32 - 1),
     "n_way": Bounds(1, 254),
@@ -195,7 +236,7 @@ def check(config: T) -> T:
             f"model.target: got {model.target} with loss.unsup_form {loss.unsup_form}, expected {not model.target}; "
             "the slow target serves the form bgrl alone"
         )
-    if graph is not None and backbone is not None:
+    if graph is not None and backbone is not None and graph.nodes == "pixels":
         side = backbone.size // graph.stride
         for dilation in graph.dilations:
             if dilation >= side:

@@ -26,7 +26,8 @@ COUNTS = (
     "unlabelled_knn",
 )
 CHOICES = {
-    name: get_args(get_type_hints(GraphConfig)[name]) for name in ("sampling", "fg_fg_mode", "color", "connectivity")
+    name: get_args(get_type_hints(GraphConfig)[name])
+    for name in ("nodes", "sampling", "fg_fg_mode", "color", "connectivity")
 }
 SHARE = 0.8
 """Share of the free memory that a graph may take."""
@@ -47,6 +48,8 @@ def check_config(config: GraphConfig) -> None:
             raise ConfigError(f"graph.{name}: got {getattr(config, name)}, expected a count of 0 or more")
     if config.stride < 1:
         raise ConfigError(f"graph.stride: got {config.stride}, expected 1 (every pixel) or more")
+    if config.segments < 2:
+        raise ConfigError(f"graph.segments: got {config.segments}, expected 2 segments a picture or more")
     if config.knn_block < 1:
         raise ConfigError(f"graph.knn_block: got {config.knn_block}, expected 1 (every node by itself) or more")
     for name in ("intra_ratio", "bg_bg_intra", "fg_fg_intra", "fg_bg_intra"):
@@ -69,7 +72,10 @@ def count_edges(support_nodes: int, cells: int, config: GraphConfig) -> int:
     """
     others = max(support_nodes - 1, 0)
     support = 2 * support_nodes * sum(min(n, others) for n in (config.bg_bg, config.fg_fg, config.fg_bg))
-    each = config.connectivity * len(set(config.dilations)) + min(config.query_query_knn, cells)
+    # Planar graphs have fewer than six neighbours a node, and about as many more at each further step.
+    distances = set(config.dilations)
+    near = 8 * sum(distances) if config.nodes == "segments" else config.connectivity * len(distances)
+    each = near + min(config.query_query_knn, cells)
     partners = min(config.query_support_knn + config.query_support_random, support_nodes)
     partners += min(config.unlabelled_knn, cells)
     return support + cells * (each + partners * (2 if config.both_ways else 1))

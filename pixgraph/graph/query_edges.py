@@ -15,14 +15,15 @@ from pixgraph.graph.edges import EdgeKind
 from pixgraph.graph.lattice import check_dilations
 from pixgraph.graph.neighbours import nearest_neighbours
 from pixgraph.graph.partners import draw_distinct, skip
+from pixgraph.graph.segments import SegmentNodes
 from pixgraph.graph.support import SupportPart
 
 
-def support_block(part: SupportPart, cells: Cells) -> PartnerEdges:
+def support_block(part: SupportPart, cells: Cells | SegmentNodes) -> PartnerEdges:
     """From the support: the nearest nodes of each query node by cosine, and random others, all distinct.
 
-    With `knn_block` above 1 the nearest are those that `block_neighbours` finds. A node's edges follow each other,
-    nearest first. If there are fewer support nodes than wanted, all are taken.
+    With `knn_block` above 1 the nearest of a cell are those that `block_neighbours` finds. A node's edges follow each
+    other, nearest first. If there are fewer support nodes than wanted, all are taken.
     """
     config, n = part.config, len(cells)
     nearest = _nearest(part, cells)
@@ -38,13 +39,13 @@ def support_block(part: SupportPart, cells: Cells) -> PartnerEdges:
     return PartnerEdges(partners.to(cells.rgbxy.device), cells.first, kinds)
 
 
-def _nearest(part: SupportPart, cells: Cells) -> np.ndarray:
+def _nearest(part: SupportPart, cells: Cells | SegmentNodes) -> np.ndarray:
     """Positions in `part.order` of the nearest support nodes, (n, k) int64, nearest first."""
     k, block = min(part.config.query_support_knn, len(part.order)), part.config.knn_block
     if part.space is None or cells.vectors is None or k == 0:
         return np.empty((len(cells), 0), dtype=np.int64)
     points = part.space.vectors
-    if block > 1:
+    if block > 1 and isinstance(cells, Cells):
         found = block_neighbours(points, cells.vectors, (cells.height, cells.width), k, block)
     else:
         found = nearest_neighbours(points, k, queries=cells.vectors, exclude_self=False, metric="cosine")[0]

@@ -13,12 +13,12 @@ from pixgraph.config import GraphConfig
 from pixgraph.data.picture import Picture
 from pixgraph.errors import DataError
 from pixgraph.graph.backend import Graph, make_graph
-from pixgraph.graph.cells import check_finite
 from pixgraph.graph.checks import check_config, check_fits
-from pixgraph.graph.edges import edge_features, switch_features
+from pixgraph.graph.edges import EdgeKind, edge_features, switch_features
 from pixgraph.graph.embedding import Embedding, EmbeddingSpace, stacked_embedding
-from pixgraph.graph.sampling import SampledNodes, sample_nodes
+from pixgraph.graph.segments import hops, segment_vectors
 from pixgraph.graph.support_edges import support_pairs
+from pixgraph.graph.support_nodes import SupportNodes, support_nodes
 
 SUPPORT, QUERY, UNLABELLED = 0, 1, 2
 """Values of ``ndata["role"]``."""
@@ -64,6 +64,8 @@ class SupportPart:
         """The support nodes and their edges alone, with the data of a task graph."""
         role = torch.full_like(self.label, SUPPORT, dtype=torch.uint8)
         ndata = {"rgbxy": self.rgbxy, "image": self.image, "role": role, "label": self.label}
+        if self.config.nodes == "segments":
+            ndata["segments"] = torch.full_like(self.label, self.config.segments)
         return make_graph(self.src, self.dst, len(self.label), ndata, {"feature": self.feature, "kind": self.kind})
 
 
@@ -94,26 +96,28 @@ def support_part(
 ) -> SupportPart:
     """`support_graph` in the form that `attach_queries` continues. Same arguments and errors."""
     check_config(config)
-    nodes = [_sample(p, config, seed) for p in pictures]
-    if sum(map(len, nodes)) == 0:
+    nodes = [support_nodes(p, config, seed) for p in pictures]
+    total = sum(map(len, nodes))
+    if total == 0:
         raise DataError(
             f"support: {len(nodes)} pictures give no node, expected labelled pixels;"
             " mark some foreground and background, or raise num_fg and num_bg"
         )
     vectors = sum(f.shape[0] for f in pictures[0].features) * 8  # bytes of a node's, and of a copy
-    check_fits(sum(map(len, nodes)), 0, config, pictures[0].rgb.device, sum(map(len, nodes)) * vectors)
-    rgbxy = torch.cat([_pixels(p, n) for p, n in zip(pictures, nodes, strict=True)])
+    check_fits(total, 0, config, pictures[0].rgb.device, total * vectors)
+    rgbxy = torch.cat([n.rgbxy for n in nodes])
     image = np.repeat(np.arange(len(nodes)), [len(n) for n in nodes])
     label = np.concatenate([n.label for n in nodes])
-    ranked = sorted(range(len(nodes)), key=lambda i: (pictures[i].key, _fingerprint(nodes[i])))
+    ranked = sorted(range(len(nodes)), key=lambda i: (pictures[i].key, nodes[i].mark))
     place = np.argsort(ranked)
     order = np.argsort(place[image], kind="stable")  # (S,)
-    space = _space(pictures, rgbxy, image, ranked, config, embedding)
+    space = _space(pictures, nodes, ranked, config, embedding)
     rng = np.random.default_rng([seed, zlib.crc32("\n".join(pictures[i].key for i in ranked).encode())])
     low, high, kind = support_pairs(
         place[image[order]], label[order] > 0, None if space is None else space.vectors, config, rng
     )
     a, b, kind = order[np.concatenate([low, high])], order[np.concatenate([high, low])], np.concatenate([kind, kind])
+    a, b, kind = _with_adjacent(a, b, kind, nodes, config)
     by_destination = np.argsort(b * len(order) + a)
     device = rgbxy.device
     src, dst, kinds, labels, images = (
@@ -125,32 +129,26 @@ def support_part(
     return SupportPart(config, seed, rgbxy, images, labels, src, dst, feature, kinds, order, space, shortfall)
 
 
-def _sample(picture: Picture, config: GraphConfig, seed: int) -> SampledNodes:
-    """The picture's nodes."""
-    if picture.label is None:
-        raise DataError(f"support picture {picture.key!r} has no label; give it a mask, or pass it as unlabelled")
-    return sample_nodes(picture.label, config.num_fg, config.num_bg, config.sampling, seed, picture.key)
-
-
-def _fingerprint(nodes: SampledNodes) -> int:
-    """Tells apart two supports of the same picture with different masks, whatever the numbers of the classes."""
-    return zlib.crc32(np.stack([nodes.rows, nodes.cols, nodes.label > 0]).tobytes())
-
-
-def _pixels(picture: Picture, nodes: SampledNodes) -> torch.Tensor:
-    """The nodes' (n, 5) colours and coordinates."""
-    height, width = picture.rgb.shape[1:]
-    place = np.stack([nodes.cols / max(width - 1, 1), nodes.rows / max(height - 1, 1)], axis=1).astype(np.float32)
-    index = torch.from_numpy(nodes.rows * width + nodes.cols).to(picture.rgb.device)
-    rgbxy = torch.cat([picture.rgb.reshape(3, -1)[:, index].T, torch.from_numpy(place).to(picture.rgb.device)], dim=1)
-    check_finite(rgbxy[:, :3], picture.key)
-    return rgbxy
+def _with_adjacent(
+    src: np.ndarray, dst: np.ndarray, kind: np.ndarray, nodes: Sequence[SupportNodes], config: GraphConfig
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The edges (E,), and those between segments that are neighbours in their picture and not joined yet."""
+    first, ends = 0, list[np.ndarray]()
+    for picture in nodes:
+        if picture.segments is not None:
+            ends.append(first + np.stack([x.cpu().numpy() for x in hops(picture.segments, config.dilations)]))
+        first += len(picture)
+    if not ends:
+        return src, dst, kind
+    more = np.concatenate(ends, axis=1)  # (2, E')
+    more = more[:, ~np.isin(more[1] * first + more[0], dst * first + src)]
+    kinds = np.full(more.shape[1], EdgeKind.LATTICE, kind.dtype)
+    return np.concatenate([src, more[0]]), np.concatenate([dst, more[1]]), np.concatenate([kind, kinds])
 
 
 def _space(
     pictures: Sequence[Picture],
-    rgbxy: torch.Tensor,
-    image: np.ndarray,
+    nodes: Sequence[SupportNodes],
     ranked: list[int],
     config: GraphConfig,
     embedding: Embedding | None,
@@ -159,10 +157,12 @@ def _space(
     nearest = config.fg_fg > 0 and config.fg_fg_mode == "nearest"
     if not nearest and max(config.query_support_knn, config.query_query_knn, config.unlabelled_knn) == 0:
         return None
-    ends = np.cumsum(np.bincount(image, minlength=len(pictures)))
-    xy = [points[:, 3:] for points in torch.tensor_split(rgbxy, torch.from_numpy(ends[:-1]))]
-    if embedding is None:
-        vectors = stacked_embedding([pictures[i] for i in ranked], [xy[i] for i in ranked], config.knn_level)
-    else:
+    xy = [n.rgbxy[:, 3:] for n in nodes]
+    if embedding is not None:
         vectors = torch.cat([embedding(pictures[i], xy[i]).detach().float() for i in ranked])
+    elif config.nodes == "segments":
+        cut = ((pictures[i], nodes[i].segments) for i in ranked)
+        vectors = torch.cat([segment_vectors(p, s, config.knn_level) for p, s in cut if s is not None])
+    else:
+        vectors = stacked_embedding([pictures[i] for i in ranked], [xy[i] for i in ranked], config.knn_level)
     return EmbeddingSpace.fit(vectors, embedding, config.knn_level)

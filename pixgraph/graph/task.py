@@ -11,12 +11,11 @@ from pixgraph.data.base import IGNORE
 from pixgraph.data.picture import FewShotTask, Picture
 from pixgraph.errors import DataError
 from pixgraph.graph.backend import Graph, make_graph
-from pixgraph.graph.cells import Cells, grid_size, picture_cells
 from pixgraph.graph.checks import check_fits
-from pixgraph.graph.edge_blocks import EdgeArrays, EdgeBlock, LatticeEdges, ReadyEdges, written
+from pixgraph.graph.edge_blocks import EdgeArrays, EdgeBlock, ReadyEdges, written
 from pixgraph.graph.embedding import Embedding
-from pixgraph.graph.lattice import check_dilations
-from pixgraph.graph.query_edges import query_block, support_block
+from pixgraph.graph.picture_nodes import PictureNodes, alike_block, count_nodes, neighbour_block, picture_nodes
+from pixgraph.graph.query_edges import support_block
 from pixgraph.graph.support import QUERY, SUPPORT, UNLABELLED, SupportPart, support_part
 from pixgraph.graph.unlabelled import unlabelled_block
 
@@ -25,7 +24,8 @@ def task_graph(task: FewShotTask, config: GraphConfig, seed: int = 0, embedding:
     """The graph of a few-shot task.
 
     Nodes: support nodes (picture by picture, row-major in each), then the cells of the queries, row by row, then those
-    of the unlabelled pictures, which have the same edges as queries. The label of a query is never read.
+    of the unlabelled pictures, which have the same edges as queries. The label of a query is never read. With
+    `config.nodes` "segments" they are the labelled segments of the supports, and all segments of the other pictures.
 
     Edges point to the node that receives the message: support and lattice edges exist in both directions, the edges
     between support and query, and between unlabelled picture and query, in both if `config.both_ways`, otherwise only
@@ -39,7 +39,8 @@ def task_graph(task: FewShotTask, config: GraphConfig, seed: int = 0, embedding:
 
     Returns:
         Graph with ndata ``rgbxy`` (V, 5) float32, ``image`` (V,) int64 (supports, queries and unlabelled pictures
-        counted through), ``role`` (V,) uint8, ``label`` (V,) int64 (0..N, and 255 for all but support nodes), and
+        counted through), ``role`` (V,) uint8, ``label`` (V,) int64 (0..N, and 255 for all but support nodes), with
+        segments also ``segments`` (V,) int64, `config.segments`, which tells the model how to cut the pictures, and
         edata ``feature`` (E, 3) float32, ``kind`` (E,) uint8 (`EdgeKind`).
 
     Raises:
@@ -70,35 +71,32 @@ def attach_queries(
     return make_graph(edges.src, edges.dst, len(ndata["label"]), ndata, {"feature": edges.feature, "kind": edges.kind})
 
 
-def _all_cells(part: SupportPart, pictures: Sequence[Picture]) -> list[Cells]:
+def _all_cells(part: SupportPart, pictures: Sequence[Picture]) -> list[PictureNodes]:
     """The nodes of all pictures but the supports, after a look at whether the graph will fit."""
     config = part.config
-    grids = [grid_size(p.rgb, config.stride) for p in pictures]
-    for height, width in grids:
-        check_dilations(height, width, config.dilations)
-    counts = [height * width for height, width in grids]
+    counts = [count_nodes(p, config) for p in pictures]
     check_fits(len(part.label), sum(counts), config, part.rgbxy.device)
     searched = max(config.query_support_knn, config.query_query_knn, config.unlabelled_knn) > 0
-    first, cells = len(part.label), []
+    first, cells = len(part.label), list[PictureNodes]()
     for picture, count in zip(pictures, counts, strict=True):
-        cells.append(picture_cells(picture, config.stride, first, part.space if searched else None))
+        cells.append(picture_nodes(picture, config, first, part.space if searched else None))
         first += count
     return cells
 
 
-def _blocks(part: SupportPart, cells: Sequence[Cells], num_queries: int, support_edges: bool) -> list[EdgeBlock]:
+def _blocks(part: SupportPart, cells: Sequence[PictureNodes], num_queries: int, support_edges: bool) -> list[EdgeBlock]:
     """The edges, still to be written: the supports' own, then picture by picture."""
     config, blocks = part.config, list[EdgeBlock | None]()
     if support_edges:
         blocks.append(ReadyEdges(EdgeArrays(part.src, part.dst, part.kind, part.feature)))
     for i, c in enumerate(cells):
-        blocks += [LatticeEdges(c, config), support_block(part, c)]
+        blocks += [neighbour_block(c, config), support_block(part, c)]
         if i < num_queries:
-            blocks += [query_block(c, config), unlabelled_block(c, cells[num_queries:], config)]
+            blocks += [alike_block(c, config), unlabelled_block(c, cells[num_queries:], config)]
     return [block for block in blocks if block is not None]
 
 
-def _node_data(part: SupportPart, cells: Sequence[Cells], num_queries: int) -> dict[str, torch.Tensor]:
+def _node_data(part: SupportPart, cells: Sequence[PictureNodes], num_queries: int) -> dict[str, torch.Tensor]:
     """The data of all nodes; everything but a support node has the label 255."""
     device, pictures = part.rgbxy.device, len(part.shortfall)
     ends = [cells[num_queries - 1].first + len(cells[num_queries - 1]), cells[-1].first + len(cells[-1])]
@@ -108,9 +106,12 @@ def _node_data(part: SupportPart, cells: Sequence[Cells], num_queries: int) -> d
     role[: ends[0]] = QUERY
     role[: len(part.label)] = SUPPORT
     image = [part.image, *(torch.full((len(c),), pictures + i, device=device) for i, c in enumerate(cells))]
-    return {
+    ndata = {
         "rgbxy": torch.cat([part.rgbxy, *(c.rgbxy for c in cells)]),
         "image": torch.cat(image),
         "role": role,
         "label": label,
     }
+    if part.config.nodes == "segments":
+        ndata["segments"] = torch.full_like(label, part.config.segments)
+    return ndata

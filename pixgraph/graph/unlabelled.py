@@ -12,9 +12,12 @@ from pixgraph.graph.cells import Cells
 from pixgraph.graph.edge_blocks import PartnerEdges
 from pixgraph.graph.edges import EdgeKind
 from pixgraph.graph.neighbours import nearest_neighbours
+from pixgraph.graph.segments import SegmentNodes
 
 
-def unlabelled_block(query: Cells, unlabelled: Sequence[Cells], config: GraphConfig) -> PartnerEdges | None:
+def unlabelled_block(
+    query: Cells | SegmentNodes, unlabelled: Sequence[Cells | SegmentNodes], config: GraphConfig
+) -> PartnerEdges | None:
     """From the nearest nodes, by cosine, of all unlabelled pictures together; `None` if there is none to find.
 
     An unlabelled picture has the lattice and the support edges of a query, so what reaches a query through these edges

@@ -13,7 +13,8 @@ from pixgraph.config import ModelConfig
 from pixgraph.graph.backend import Graph
 from pixgraph.graph.edge_order import edge_order
 from pixgraph.models.blocks import GraphBlock, Messages
-from pixgraph.models.nodes import NodeGrid, node_features
+from pixgraph.models.nodes import node_features
+from pixgraph.models.places import NodePoints, NodeSegments, PicturePlace
 
 COLOR_POSITION = 5
 METRIC = 48  # dimensions of the learnt metric
@@ -41,10 +42,10 @@ class NodeEncoder(nn.Module):
     def encode(
         self,
         graph: Graph,
-        support: list[list[torch.Tensor]],
-        size: tuple[int, int],
+        support: Sequence[list[torch.Tensor]],
+        places: Sequence[NodePoints | NodeSegments],
         others: list[list[torch.Tensor]],
-        grids: list[NodeGrid],
+        grids: Sequence[PicturePlace],
         keep: torch.Tensor | None = None,
         memory: list[Messages] | None = None,
     ) -> list[torch.Tensor]:
@@ -52,9 +53,9 @@ class NodeEncoder(nn.Module):
 
         Args:
             graph: The task graph, or that of some pictures alone.
-            support: Standardised maps of the pictures whose nodes were sampled; none with a memory.
-            size: Height and width of these pictures, in pixels.
-            others: Those of the pictures whose nodes form a grid.
+            support: Standardised maps of the supports; none with a memory.
+            places: Where the nodes of the supports are.
+            others: Maps of the queries and the unlabelled pictures.
             grids: Where the nodes of the latter are.
             keep: (1, C + 5) factors of the input columns, features before colour and position; `None`: dropout of
                 whole feature columns in training.
@@ -64,7 +65,7 @@ class NodeEncoder(nn.Module):
             (V, 1, C) each, without the support nodes if there is a memory.
         """
         first = 0 if memory is None else grids[0].first
-        own = node_features(graph, support, size, others, grids, self.project)
+        own = node_features([*support, *others], [*places, *grids], self.project)
         x = torch.cat([own, graph.ndata["rgbxy"][first:]], 1)
         if keep is None:
             kept = F.dropout(own.new_ones(1, own.shape[1]), self.config.input_dropout, self.training)

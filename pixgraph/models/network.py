@@ -23,8 +23,9 @@ from pixgraph.graph.backend import Graph
 from pixgraph.models.blocks import GraphBlock, Messages
 from pixgraph.models.encoder import NodeEncoder, block_messages, prediction_head, run_blocks, target_of
 from pixgraph.models.evidence import EVIDENCE, Evidence, LevelEvidence, SupportCells, SupportEvidence, relative
-from pixgraph.models.levels import Statistics, level_statistics, resample, standardise
-from pixgraph.models.nodes import NodeGrid, node_grids
+from pixgraph.models.levels import Statistics, level_statistics, standardise
+from pixgraph.models.nodes import node_grids, support_places
+from pixgraph.models.places import PicturePlace
 from pixgraph.models.upsample import GuidedUpsampler
 
 LABEL_STATES = 3  # how class n sees the label of a node: itself, not itself, unknown
@@ -57,13 +58,11 @@ class SupportSide:
     Attributes:
         statistics: Mean and standard deviation of each channel over the supports.
         maps: Standardised maps of each support.
-        size: Height and width of the supports, in pixels.
         evidence: What evidence of the backbone's levels needs, unless it is switched off.
     """
 
     statistics: Statistics
     maps: list[list[torch.Tensor]]
-    size: tuple[int, int]
     evidence: SupportEvidence | None
 
 
@@ -122,12 +121,13 @@ class PixGraphNet(NodeEncoder):
             Logits at the nodes and on the finest feature grid. With a memory, `embedding` has no support nodes.
         """
         side = self.compare(task) if memory is None else memory.side
-        support = [] if memory is not None else side.maps
         others = [standardise(p, side.statistics) for p in (*task.query, *task.unlabelled)]
         grids = node_grids(graph, task)
         first = 0 if memory is None else grids[0].first
-        known = None if memory is None else memory.encoded
-        stages = self.encode(graph, support, side.size, others, grids, memory=known)  # (V - first, 1, C) each
+        if memory is None:
+            stages = self.encode(graph, side.maps, support_places(graph, task), others, grids)  # (V, 1, C) each
+        else:
+            stages = self.encode(graph, [], [], others, grids, memory=memory.encoded)  # (V - first, 1, C) each
         states = stages[-1][:, 0]
         embedding = self.embed(stages[-1])  # (V - first, D)
         label = graph.ndata["label"]
@@ -152,7 +152,7 @@ class PixGraphNet(NodeEncoder):
             task: Its supports count.
         """
         side = self.compare(task)
-        encoded = self.encode(graph, side.maps, side.size, [], [])
+        encoded = self.encode(graph, side.maps, support_places(graph, task), [], [])
         states = encoded[-1][:, 0]
         label = graph.ndata["label"]
         evidence = states.new_zeros(len(label), task.n_way, self.evidence_channels)
@@ -161,7 +161,7 @@ class PixGraphNet(NodeEncoder):
         return SupportMemory(side, *sent, self.embed(encoded[-1]))
 
     def score_stage(
-        self, states: torch.Tensor, label: torch.Tensor, grids: list[NodeGrid], task: FewShotTask
+        self, states: torch.Tensor, label: torch.Tensor, grids: list[PicturePlace], task: FewShotTask
     ) -> list[torch.Tensor]:
         """For each query the logits (N, rows, columns) of the metric's evidence, with states (V, 1, C) of a stage."""
         embedding = self.embed(states)
@@ -182,11 +182,10 @@ class PixGraphNet(NodeEncoder):
         """Statistics, standardised maps and evidence cells of the supports."""
         statistics = level_statistics(task.support)
         maps = [standardise(p, statistics) for p in task.support]
-        height, width = task.support[0].rgb.shape[-2:]
         stacked = [torch.stack(level) for level in zip(*maps, strict=True)]
         labels = torch.stack([_labelled(p) for p in task.support])
         evidence = self.level_evidence.prepare(stacked, labels, task.n_way) if self.config.evidence else None
-        return SupportSide(statistics, maps, (height, width), evidence)
+        return SupportSide(statistics, maps, evidence)
 
     def decode(
         self,
@@ -206,7 +205,7 @@ class PixGraphNet(NodeEncoder):
         self,
         side: SupportSide,
         queries: list[list[torch.Tensor]],
-        grids: list[NodeGrid],
+        grids: list[PicturePlace],
         embedding: torch.Tensor,
         cells: SupportCells,
         first: int,
@@ -231,8 +230,9 @@ class PixGraphNet(NodeEncoder):
             learnt = self.compare_nodes(embedding[grid.nodes_from(first)], cells)
             metric.append(self.metric_image(learnt, grid))
             if side.evidence is not None:
-                fixed = [resample(m, grid.rows, grid.columns) for m in self.level_evidence(maps, side.evidence)]
-                absolute = torch.cat([*(m.flatten(2).permute(2, 0, 1) for m in fixed), learnt], 2)
+                fixed = self.level_evidence(maps, side.evidence)  # (N, channels, h, w) each
+                at_nodes = [grid.collect(m.flatten(0, 1)).unflatten(1, tuple(m.shape[:2])) for m in fixed]
+                absolute = torch.cat([*at_nodes, learnt], 2)
                 blocks.append(torch.cat([absolute, relative(absolute)], 2))
         if not blocks:
             return embedding.new_zeros(len(embedding), n_way, 0), metric
@@ -246,9 +246,9 @@ class PixGraphNet(NodeEncoder):
         # In pieces, so that no query-by-support matrix outgrows the cache.
         return torch.cat([self.metric_evidence(piece, *cells) for piece in embedding.split(PIECE)])
 
-    def metric_image(self, evidence: torch.Tensor, grid: NodeGrid) -> torch.Tensor:
+    def metric_image(self, evidence: torch.Tensor, grid: PicturePlace) -> torch.Tensor:
         """Logits (N, rows, columns) from that evidence alone."""
-        return self.metric_head(evidence)[..., 0].T.reshape(evidence.shape[1], grid.rows, grid.columns)
+        return grid.image(self.metric_head(evidence)[..., 0], grid.first)
 
 
 def support_nodes(embedding: torch.Tensor, label: torch.Tensor, n_way: int) -> SupportCells:

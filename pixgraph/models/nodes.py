@@ -1,10 +1,9 @@
-"""Where the nodes of a task graph are in their pictures, and the projected backbone features at them."""
+"""The places of a task graph's nodes, found from the graph, and the projected backbone features at them."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from functools import reduce
 from typing import cast
 
@@ -13,57 +12,52 @@ from torch import nn
 
 from pixgraph.data.picture import FewShotTask
 from pixgraph.graph.backend import Graph
+from pixgraph.graph.segment_map import segment_map
 from pixgraph.graph.support import SUPPORT
-from pixgraph.models.levels import resample, sample_at
+from pixgraph.graph.support_nodes import labelled_segments
+from pixgraph.models.places import NodeGrid, NodePoints, NodeSegments, PicturePlace
 
 
-@dataclass(frozen=True)
-class NodeGrid:
-    """The nodes of one query or unlabelled picture: a row-major grid of consecutive ids.
-
-    Attributes:
-        first: Id of the first node.
-        rows: Rows of nodes.
-        columns: Nodes in a row.
-    """
-
-    first: int
-    rows: int
-    columns: int
-
-    @property
-    def nodes(self) -> slice:
-        """Ids of the nodes."""
-        return self.nodes_from(0)
-
-    def nodes_from(self, first: int) -> slice:
-        """Positions of the nodes in a tensor that starts with node `first`."""
-        return slice(self.first - first, self.first - first + self.rows * self.columns)
-
-    def image(self, values: torch.Tensor, first: int = 0) -> torch.Tensor:
-        """Values (V - first, N, ...) of the nodes from `first` on, as pictures: (N, ..., rows, columns)."""
-        return values[self.nodes_from(first)].movedim(0, -1).unflatten(-1, (self.rows, self.columns))
-
-
-def node_grids(graph: Graph, task: FewShotTask) -> list[NodeGrid]:
-    """The grids of the queries and then of the unlabelled pictures of a task graph."""
+def node_grids(graph: Graph, task: FewShotTask) -> list[PicturePlace]:
+    """The places of the nodes of the queries and then of the unlabelled pictures of a task graph."""
     first = int((graph.ndata["role"] == SUPPORT).sum())
     counts = torch.bincount(graph.ndata["image"][first:] - len(task.support)).tolist()
-    grids = []
+    grids = list[PicturePlace]()
     for picture, count in zip((*task.query, *task.unlabelled), counts, strict=True):
-        height, width = picture.rgb.shape[-2:]
-        stride = round(math.sqrt(height * width / count))
-        grids.append(NodeGrid(first, height // stride, width // stride))
+        if "segments" in graph.ndata:
+            grids.append(NodeSegments(first, segment_map(picture, asked_segments(graph))))
+        else:
+            height, width = picture.rgb.shape[-2:]
+            stride = round(math.sqrt(height * width / count))
+            grids.append(NodeGrid(first, height // stride, width // stride))
         first += count
     return grids
 
 
+def support_places(graph: Graph, task: FewShotTask) -> list[NodePoints | NodeSegments]:
+    """The places of the nodes of the supports of a task graph, whose first nodes they are."""
+    rgbxy, image = graph.ndata["rgbxy"], graph.ndata["image"]
+    if "segments" not in graph.ndata:
+        last = int((graph.ndata["role"] == SUPPORT).sum())
+        height, width = task.support[0].rgb.shape[-2:]
+        xy = [rgbxy[:last, 3:][image[:last] == i] for i in range(len(task.support))]
+        return [NodePoints(points, (height, width)) for points in xy]
+    first, places = 0, list[NodePoints | NodeSegments]()
+    for picture in task.support:
+        segments = labelled_segments(picture, asked_segments(graph))[0]
+        places.append(NodeSegments(first, segments))
+        first += len(segments)
+    return places
+
+
+def asked_segments(graph: Graph) -> int:
+    """How many segments the pictures of a graph of segments were asked to be cut into."""
+    return int(graph.ndata["segments"][0])
+
+
 def node_features(
-    graph: Graph,
-    sampled: Sequence[Sequence[torch.Tensor]],
-    size: tuple[int, int],
-    gridded: Sequence[Sequence[torch.Tensor]],
-    grids: Sequence[NodeGrid],
+    maps: Sequence[Sequence[torch.Tensor]],
+    places: Sequence[NodePoints | NodeGrid | NodeSegments],
     project: nn.ModuleList,
 ) -> torch.Tensor:
     """Sum over the levels of the projected features at every node.
@@ -72,33 +66,18 @@ def node_features(
     on that of the nodes if this is coarser, and levels of one grid are summed before they are interpolated.
 
     Args:
-        graph: Its first nodes are sampled from pictures, the others form the grids, in this order.
-        sampled: Maps (C_l, H_l, W_l), level by level, of the pictures whose nodes were sampled.
-        size: Height and width of these pictures, in pixels.
-        gridded: Those of the pictures of the grids.
-        grids: One for each of the latter.
+        maps: Maps (C_l, H_l, W_l), level by level, of each picture.
+        places: Where its nodes are; they follow each other in the graph.
         project: A linear layer for each level.
 
     Returns:
         (V, width).
     """
-    rgbxy, image = graph.ndata["rgbxy"], graph.ndata["image"]
-    last = grids[0].first if grids else len(image)
     parts = []
-    for i, maps in enumerate(sampled):
-        xy = rgbxy[:last, 3:][image[:last] == i]
-        parts.append(_total(sample_at(m, xy, size) for m in _projected(maps, project)))  # (n, width)
-    for maps, grid in zip(gridded, grids, strict=True):
-        fewest = [_pooled(m, grid.rows, grid.columns) for m in maps]
-        total = _total(resample(m, grid.rows, grid.columns) for m in _projected(fewest, project))
-        parts.append(total.flatten(1).T)
+    for levels, place in zip(maps, places, strict=True):
+        projected = _projected([place.shrink(m) for m in levels], project)
+        parts.append(_total(place.collect(m) for m in projected))  # (n, width)
     return torch.cat(parts)
-
-
-def _pooled(maps: torch.Tensor, rows: int, columns: int) -> torch.Tensor:
-    """A map (C, H, W) on a grid of at most that many cells."""
-    coarser = rows <= maps.shape[-2] and columns <= maps.shape[-1]
-    return resample(maps, rows, columns) if coarser else maps
 
 
 def _projected(maps: Sequence[torch.Tensor], project: nn.ModuleList) -> list[torch.Tensor]:

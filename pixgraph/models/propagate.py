@@ -39,11 +39,10 @@ from pixgraph.models.levels import (
     at_most,
     coarse_levels,
     level_statistics,
-    resample,
-    sample_at,
     standardise,
 )
-from pixgraph.models.nodes import NodeGrid, node_grids
+from pixgraph.models.nodes import node_grids, support_places
+from pixgraph.models.places import PicturePlace
 from pixgraph.models.predictor import SupportKey
 
 CELLS = 32
@@ -123,29 +122,28 @@ class PropagatePredictor:
             maps = standardise(picture, supports.statistics)
             coarse = [maps[i] for i in supports.coarse]
             evidence.append(self._evidence(coarse, supports, grid))  # (P, N+1)
-            features.append(F.normalize(resample(coarse[0], grid.rows, grid.columns).flatten(1).T, dim=1))
+            features.append(F.normalize(grid.collect(coarse[0]), dim=1))
         spread = self._diffuse(graph, torch.cat(features), supports, torch.cat(evidence))
-        image = grids[0].image(spread, grids[0].first)[None]
-        full = F.interpolate(image, query.rgb.shape[-2:], mode="bilinear", align_corners=False)[0]
+        full = grids[0].pixels(spread[: len(grids[0])], (query.rgb.shape[-2], query.rgb.shape[-1]))
         return full / full.sum(0)
 
-    def _evidence(self, maps: list[torch.Tensor], supports: _Supports, grid: NodeGrid) -> torch.Tensor:
+    def _evidence(self, maps: list[torch.Tensor], supports: _Supports, grid: PicturePlace) -> torch.Tensor:
         """y0: (P, N+1) at the nodes of the query."""
-        total = torch.zeros(())
+        total = torch.zeros((), device=maps[0].device)
         for level, cells, log_weight in zip(maps, supports.cells, supports.log_weight, strict=True):
             pooled = at_most(level, CELLS)
             q = F.normalize(pooled.flatten(1).T, dim=1)
             logits = self.diffusion.sharpness * (q @ cells.T)  # (P_l, S_l)
             density = torch.stack([torch.logsumexp(logits + w, 1) for w in log_weight.unbind(1)], 1)
             chance = density.softmax(1).T.unflatten(1, pooled.shape[1:])  # (N+1, h, w)
-            total = total + resample(chance, grid.rows, grid.columns)
-        y0 = (total / len(maps)).flatten(1).T
+            total = total + grid.collect(chance)  # (P, N+1)
+        y0 = total / len(maps)
         if supports.discriminant is None:
             return y0
         joined = [at_most(level, SUPPORT_CELLS)[None] for level in maps]  # as when it was fitted
         rows, columns = joined[0].shape[-2:]
         score = supports.discriminant.score(joint_cells(joined, rows, columns)).T.unflatten(1, (rows, columns))
-        score = self.diffusion.steepness * resample(score, grid.rows, grid.columns).flatten(1).T
+        score = self.diffusion.steepness * grid.collect(score)
         return y0.lerp(F.pad(score, (1, 0)).softmax(1), supports.mix)
 
     def _diffuse(
@@ -205,8 +203,8 @@ class PropagatePredictor:
             shares = torch.cat([(known - weight.sum(1)).clamp_min(0)[:, None], weight], 1)  # (S, N+1)
             cells.append(F.normalize(level.permute(0, 2, 3, 1).flatten(0, 2), dim=1))
             log_weight.append(shares.log() - shares.sum(0).clamp_min(1e-6).log())  # -inf where a class is not
-        size = task.support[0].rgb.shape[-2:]
-        sampled = [sample_at(m[0], part.rgbxy[part.image == i, 3:], size) for i, m in enumerate(maps)]
+        places = support_places(part.graph(), task)
+        sampled = [place.collect(m[0]) for place, m in zip(places, maps, strict=True)]
         shots = float(
             torch.stack([(label == n).flatten(1).any(1).sum() for n in range(1, task.n_way + 1)]).float().mean()
         )

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from pixgraph.config import GraphConfig
 from pixgraph.data.picture import FewShotTask
-from pixgraph.graph.cells import grid_size
 from pixgraph.graph.checks import estimate_bytes
+from pixgraph.graph.picture_nodes import count_nodes
 from pixgraph.graph.support import support_part
 
 MB = 1e6
@@ -20,10 +20,7 @@ def graph_megabytes(task: FewShotTask, config: GraphConfig, seed: int) -> float:
     (`pixgraph.graph.checks.estimate_bytes`): the same number on every machine and in every process.
     """
     around = task.unlabelled if config.unlabelled_knn else []
-    cells = 0
-    for picture in (*task.query, *around):
-        rows, columns = grid_size(picture.rgb, config.stride)
-        cells += rows * columns
+    cells = sum(count_nodes(picture, config) for picture in (*task.query, *around))
     return estimate_bytes(len(support_part(task.support, config, seed).label), cells, config) / MB
 
 

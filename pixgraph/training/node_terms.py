@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 
 from pixgraph.config import LossConfig
 from pixgraph.data.picture import FewShotTask
@@ -15,6 +14,7 @@ from pixgraph.losses.self_prediction import self_prediction, self_prediction_cha
 from pixgraph.losses.supcon import supervised_chance, supervised_contrast
 from pixgraph.losses.term import Term
 from pixgraph.models.network import Output
+from pixgraph.models.nodes import node_grids
 
 CONTRAST_QUERY_NODES = 256
 """Query nodes that take part in the supervised contrast, beside all support nodes."""
@@ -34,14 +34,11 @@ def node_contrast(output: Output, graph: Graph, task: FewShotTask, weights: Loss
     first = int((graph.ndata["role"] == SUPPORT).sum())
     known = [torch.arange(first, device=label.device)]
     rng = np.random.default_rng([seed, 1])
-    for query, scores in zip(task.query, output.node_logits, strict=True):
-        rows, columns = scores.shape[-2:]
-        nodes = first + torch.from_numpy(rng.permutation(rows * columns)[:CONTRAST_QUERY_NODES]).to(label.device)
+    for query, grid in zip(task.query, node_grids(graph, task), strict=False):
+        nodes = grid.first + torch.from_numpy(rng.permutation(len(grid))[:CONTRAST_QUERY_NODES]).to(label.device)
         if query.label is not None:
-            centre = F.interpolate(query.label[None, None].float(), (rows, columns), mode="nearest-exact")
-            label[first : first + rows * columns] = centre.long().flatten()
+            label[grid.nodes] = grid.labels(query.label)
             known.append(nodes)
-        first += rows * columns
     chosen = torch.cat(known)
     embedding, label = output.embedding[chosen], label[chosen]
     if weights.supcon_form == "pixel_gnn":

@@ -12,15 +12,16 @@ from pixgraph.data.picture import FewShotTask, Picture
 from pixgraph.errors import ConfigError
 from pixgraph.graph.augment import drop_edges, mask_features
 from pixgraph.graph.backend import Graph, make_graph
-from pixgraph.graph.cells import picture_cells
-from pixgraph.graph.edge_blocks import LatticeEdges, written
+from pixgraph.graph.edge_blocks import written
+from pixgraph.graph.picture_nodes import neighbour_block, picture_nodes
+from pixgraph.graph.segments import SegmentNodes
 from pixgraph.losses.bgrl import CHANCE, bootstrap_loss
 from pixgraph.losses.infonce import infonce_chance, node_infonce
 from pixgraph.losses.term import Term, mean_term
 from pixgraph.models.encoder import COLOR_POSITION, NodeEncoder
 from pixgraph.models.levels import level_statistics, standardise
 from pixgraph.models.network import PixGraphNet
-from pixgraph.models.nodes import NodeGrid
+from pixgraph.models.places import NodeGrid, NodeSegments, PicturePlace
 
 EDGE_DROP = 0.3
 FEATURE_MASK = 0.3
@@ -81,12 +82,14 @@ def view_contrast(network: PixGraphNet, task: FewShotTask, config: Config, seed:
     return mean_term(terms) if terms else None
 
 
-def lattice_graph(picture: Picture, config: Config) -> tuple[Graph, NodeGrid]:
+def lattice_graph(picture: Picture, config: Config) -> tuple[Graph, PicturePlace]:
     """The query lattice of one picture alone, with the node data that the encoder reads."""
-    cells = picture_cells(picture, config.graph.stride, 0, None)
-    edges = written([LatticeEdges(cells, config.graph)], cells.rgbxy.T.contiguous(), config.graph)
+    cells = picture_nodes(picture, config.graph, 0, None)
+    edges = written([neighbour_block(cells, config.graph)], cells.rgbxy.T.contiguous(), config.graph)
     ndata = {"rgbxy": cells.rgbxy, "image": torch.zeros(len(cells), dtype=torch.int64, device=picture.rgb.device)}
     graph = make_graph(edges.src, edges.dst, len(cells), ndata, {"feature": edges.feature})
+    if isinstance(cells, SegmentNodes):
+        return graph, NodeSegments(0, cells.segments)
     return graph, NodeGrid(0, cells.height, cells.width)
 
 
@@ -95,9 +98,9 @@ def _view(graph: Graph, width: int, rng: np.random.Generator) -> View:
     return View(drop_edges(graph, EDGE_DROP, rng), keep)
 
 
-def _embed(encoder: NodeEncoder, view: View, maps: list[list[torch.Tensor]], grid: NodeGrid) -> torch.Tensor:
+def _embed(encoder: NodeEncoder, view: View, maps: list[list[torch.Tensor]], grid: PicturePlace) -> torch.Tensor:
     """Metric embeddings (V, D) of a view."""
-    return encoder.embed(encoder.encode(view.graph, [], (0, 0), maps, [grid], view.keep)[-1])
+    return encoder.embed(encoder.encode(view.graph, [], [], maps, [grid], view.keep)[-1])
 
 
 def _bootstrap(
@@ -106,7 +109,7 @@ def _bootstrap(
     second: torch.Tensor,
     views: list[View],
     maps: list[list[torch.Tensor]],
-    grid: NodeGrid,
+    grid: PicturePlace,
 ) -> Term:
     """BGRL's loss of all nodes, with their embeddings (V, D) in either view."""
     if network.target is None or network.predictor is None:

@@ -1,7 +1,10 @@
 """Small few-shot tasks for the tests of the graph builders."""
 
+from dataclasses import replace
+
 import numpy as np
 import torch
+import torch.nn.functional as F
 
 from pixgraph.data.picture import FewShotTask, Picture
 
@@ -20,6 +23,19 @@ def picture(seed, size=32, n_way=1, label=True, key=None, channels=(6, 10)):
             mask[row : row + 12, col : col + 12] = c
         mask[0, :4] = 255
     return Picture(key or f"p{seed}", torch.rand(3, size, size, generator=generator), features, (size, size), mask)
+
+
+def smooth(old):
+    """The same picture with colours that change slowly, as segments need them."""
+    coarse = F.adaptive_avg_pool2d(old.rgb, 6)[None]
+    rgb = F.interpolate(4 * (coarse - 0.5) + 0.5, old.rgb.shape[1:], mode="bicubic", align_corners=False)[0].clamp(0, 1)
+    return replace(old, rgb=rgb)
+
+
+def smooth_task(**more):
+    """`task` of smooth pictures."""
+    made = task(**more)
+    return FewShotTask(made.n_way, *([smooth(p) for p in part] for part in (made.support, made.query, made.unlabelled)))
 
 
 def task(shots=3, queries=1, unlabelled=0, n_way=1, size=32):

@@ -7,7 +7,8 @@ from toy_tasks import CHANNELS, graph_config, picture, task
 
 from pixgraph.graph.task import task_graph
 from pixgraph.models.levels import resample, sample_at
-from pixgraph.models.nodes import NodeGrid, node_features, node_grids
+from pixgraph.models.nodes import node_features, node_grids, support_places
+from pixgraph.models.places import NodeGrid
 
 
 @pytest.mark.parametrize("stride", [4, 8, 16])
@@ -43,9 +44,8 @@ def test_features_are_the_sum_of_the_levels_projected_at_each_node():
     project = nn.ModuleList([nn.Linear(c, 5, bias=False) for c in CHANNELS])
     grids = node_grids(graph, some)
     others = [*some.query, *some.unlabelled]
-    got = node_features(
-        graph, [p.features for p in some.support], (64, 64), [p.features for p in others], grids, project
-    )
+    places = [*support_places(graph, some), *grids]
+    got = node_features([p.features for p in (*some.support, *others)], places, project)
     xy, image = graph.ndata["rgbxy"][:, 3:], graph.ndata["image"]
 
     def total(read, maps):
