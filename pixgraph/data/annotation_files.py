@@ -26,8 +26,8 @@ import numpy as np
 
 from pixgraph.data.base import IGNORE, UNLABELLED
 from pixgraph.data.images import read_mask, write_palette_mask
-from pixgraph.data.marks import from_marks
 from pixgraph.data.mark_types import Annotation, Box, Point, Scribble
+from pixgraph.data.marks import from_marks
 from pixgraph.errors import DataError
 
 SUFFIXES = (".json", ".png", ".xml")

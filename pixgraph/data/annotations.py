@@ -9,14 +9,13 @@ from __future__ import annotations
 from typing import Literal, get_args
 
 import numpy as np
-from scipy.ndimage import distance_transform_edt, find_objects, maximum
-from scipy.ndimage import label as connected
 
-from pixgraph.data.base import IGNORE, UNLABELLED
-from pixgraph.data.centre_lines import scribble_inside
+from pixgraph.data.base import UNLABELLED
+from pixgraph.data.centre_lines import centre_lines, scribble_along
 from pixgraph.data.keyed_random import keyed_generator
-from pixgraph.data.marks import box_label, from_marks, thicken
 from pixgraph.data.mark_types import Annotation, Box, Point, Scribble
+from pixgraph.data.marks import box_label, from_marks, thicken
+from pixgraph.data.mask_parts import MaskParts
 from pixgraph.errors import ConfigError
 
 __all__ = [
@@ -38,12 +37,8 @@ AnnotationKind = Literal["masks", "points", "scribbles", "boxes", "tags"]
 KINDS: tuple[str, ...] = get_args(AnnotationKind)
 """All kinds of annotation."""
 
-SMALLEST = 0.05
-"""Connected parts of a class below this share of its largest one get no mark: most are specks of the mask."""
-
 _BORDER = 0.04  # distance from the border that points keep where there is room, in short sides of the picture
 _CANDIDATES = 10  # a point is the candidate farthest from the points before it
-_CORNERS_TOO = np.ones((3, 3), bool)
 
 
 def make_annotation(
@@ -82,79 +77,65 @@ def make_annotation(
         raise ConfigError(f"annotation: got {kind!r}, expected one of {', '.join(KINDS)}; correct it")
     if num_points < 1 or width < 1:
         raise ConfigError(f"annotation: got {num_points} points and width {width}, expected at least 1; correct it")
+    present = np.unique(mask)
+    tags = frozenset(int(c) for c in present if c < UNLABELLED) - {background}
+    if kind in ("masks", "tags"):
+        return Annotation(mask if kind == "masks" else None, tags=tags)
     shape = (mask.shape[0], mask.shape[1])
-    windows = find_objects(mask.astype(np.int32) + 1)
-    parts = {c: window for c, window in enumerate(windows) if window is not None and c not in (UNLABELLED, IGNORE)}
-    tags = set(parts) - {background}
-    if kind == "masks":
-        return Annotation(mask, tags=frozenset(tags))
-    if kind == "tags":
-        return Annotation(None, tags=frozenset(tags))
-    points: list[Point] = []
-    scribbles: list[Scribble] = []
-    boxes: list[Box] = []
-    for c, window in parts.items():
-        inside, corner = mask[window] == c, (window[0].start, window[1].start)
-        rng = keyed_generator(seed, key, f"{kind} {c}")
-        if kind == "points":
-            points += _points(inside, corner, c, num_points, _BORDER * min(shape), rng)
-        elif kind == "scribbles":
-            scribbles += _scribbles(inside, corner, c, width, rng)
-        elif c != background:
-            boxes += _boxes(inside, corner, c, one_box)
+    parts = MaskParts(mask)
     if kind == "boxes":
-        return Annotation(box_label(boxes, shape, background), tuple(boxes), frozenset(tags))
+        boxes = _boxes(parts, background, one_box)
+        return Annotation(box_label(boxes, shape, background), boxes, tags)
+    draws = {int(c): keyed_generator(seed, key, f"{kind} {c}") for c in present if c < UNLABELLED}
+    points = _points(parts, num_points, draws) if kind == "points" else ()
+    scribbles = _scribbles(parts, width, draws) if kind == "scribbles" else ()
     label = from_marks(shape, points, scribbles, background=background).label
-    empty = np.full(shape, UNLABELLED, np.uint8)
-    return Annotation(empty if label is None else label, (), frozenset(tags), tuple(points), tuple(scribbles))
+    return Annotation(np.full(shape, UNLABELLED, np.uint8) if label is None else label, (), tags, points, scribbles)
 
 
-def _large_parts(inside: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Numbers of the connected parts, int32 (H, W), and those of the parts that count."""
-    numbers, count = connected(inside, _CORNERS_TOO)
-    areas = np.bincount(numbers.ravel(), minlength=count + 1)[1:]
-    return numbers, np.flatnonzero(areas >= SMALLEST * areas.max()) + 1
+def _points(parts: MaskParts, count: int, draws: dict[int, np.random.Generator]) -> tuple[Point, ...]:
+    height, width = parts.numbers.shape
+    needed = np.full(len(parts.classes), np.inf)
+    needed[parts.large] = np.minimum(parts.deepest[parts.large] / 2, _BORDER * min(height, width))
+    eligible = np.flatnonzero(parts.depth >= needed[parts.numbers])
+    classes = parts.classes[parts.numbers.ravel()[eligible]]
+    points: list[Point] = []
+    for c, rng in draws.items():
+        pool = eligible[classes == c]
+        if len(pool) < count:
+            pool = np.flatnonzero((parts.classes[parts.numbers] == c) & (parts.numbers > 0))
+        pool = rng.permutation(pool)[: _CANDIDATES * count]
+        chosen: list[np.ndarray] = []
+        for candidates in np.array_split(np.stack([pool % width, pool // width], axis=1), min(count, len(pool))):
+            gaps = [np.square(candidates - other).sum(1) for other in chosen]
+            chosen.append(candidates[np.min(gaps, axis=0).argmax() if gaps else 0])
+        points += [Point(int(x), int(y), c) for x, y in chosen]
+    return tuple(points)
 
 
-def _points(
-    inside: np.ndarray, corner: tuple[int, int], c: int, count: int, border: float, rng: np.random.Generator
-) -> list[Point]:
-    numbers, large = _large_parts(inside)
-    depth = distance_transform_edt(np.pad(inside, 1))[1:-1, 1:-1]
-    needed = np.full(numbers.max() + 1, np.inf)
-    needed[large] = np.minimum(np.asarray(maximum(depth, numbers, large)) / 2, border)
-    pool = np.argwhere(depth >= needed[numbers])
-    if len(pool) < count:
-        pool = np.argwhere(inside)
-    pool = rng.permutation(pool)[: _CANDIDATES * count]
-    chosen: list[np.ndarray] = []
-    for candidates in np.array_split(pool, min(count, len(pool))):
-        gaps = [np.square(candidates - other).sum(1) for other in chosen]
-        chosen.append(candidates[np.min(gaps, axis=0).argmax() if gaps else 0])
-    return [Point(int(x) + corner[1], int(y) + corner[0], c) for y, x in chosen]
+def _scribbles(parts: MaskParts, width: int, draws: dict[int, np.random.Generator]) -> tuple[Scribble, ...]:
+    paths = centre_lines(parts) if draws else {}
+    return tuple(
+        scribble_along(paths[int(part)], parts, int(part), width, rng)
+        for c, rng in draws.items()
+        for part in parts.of_class(c)
+    )
 
 
-def _scribbles(
-    inside: np.ndarray, corner: tuple[int, int], c: int, width: int, rng: np.random.Generator
-) -> list[Scribble]:
-    numbers, large = _large_parts(inside)
-    windows = find_objects(numbers)
-    found = []
-    for part in large:
-        window = windows[part - 1]
-        drawn = scribble_inside(numbers[window] == part, c, width, rng)
-        left, top = corner[1] + window[1].start, corner[0] + window[0].start
-        found.append(Scribble(tuple((x + left, y + top) for x, y in drawn.points), drawn.width, c))
-    return found
-
-
-def _boxes(inside: np.ndarray, corner: tuple[int, int], c: int, one_box: bool) -> list[Box]:
-    numbers, large = _large_parts(inside)
+def _boxes(parts: MaskParts, background: int | None, one_box: bool) -> tuple[Box, ...]:
+    found: dict[int, list[Box]] = {}
+    for part in parts.large:
+        c = int(parts.classes[part])
+        rows, cols = parts.windows[part - 1]
+        if c != background:
+            found.setdefault(c, []).append(Box(cols.start, rows.start, cols.stop, rows.stop, c))
     if one_box:
-        numbers, large = np.isin(numbers, large).astype(np.int32), np.array([1])
-    windows = find_objects(numbers)
-    top, left = corner
-    return [
-        Box(cols.start + left, rows.start + top, cols.stop + left, rows.stop + top, c)
-        for rows, cols in (windows[part - 1] for part in large)
-    ]
+        found = {c: [_around(boxes)] for c, boxes in found.items()}
+    return tuple(box for c in sorted(found) for box in found[c])
+
+
+def _around(boxes: list[Box]) -> Box:
+    """The smallest box around some boxes of a class."""
+    x1, y1 = min(b.x1 for b in boxes), min(b.y1 for b in boxes)
+    x2, y2 = max(b.x2 for b in boxes), max(b.y2 for b in boxes)
+    return Box(x1, y1, x2, y2, boxes[0].class_id)

@@ -109,7 +109,7 @@ def _balanced(shows: np.ndarray, count: int, least: int) -> np.ndarray:
         wanted = shows[:, left & (seen == seen[left].min())].any(1) if left.any() else np.ones(len(shows), bool)
         fitting = np.flatnonzero(free & wanted & rich)
         if fitting.size:
-            row = int(fitting[min(np.searchsorted(fitting, place), fitting.size) % fitting.size])
+            row = int(fitting[int(np.searchsorted(fitting, place)) % fitting.size])
             place = row + 1
         else:
             row = int(np.where(free & wanted, shows.sum(1), -1).argmax())

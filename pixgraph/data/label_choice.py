@@ -65,7 +65,7 @@ class LabelChoice:
             DataError: The file cannot be written.
         """
         path = Path(path)
-        content = {"format": FORMAT, "hash": self.hash, "dataset": self.name, "split": self.split}
+        content: dict[str, Any] = {"format": FORMAT, "hash": self.hash, "dataset": self.name, "split": self.split}
         content |= {"seed": self.seed, "rule": self.rule, "pictures": list(self.keys)}
         temporary = path.with_name(f".{path.name}.tmp")
         try:

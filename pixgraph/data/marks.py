@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from itertools import pairwise
 
 import numpy as np
 
@@ -43,7 +44,7 @@ def from_marks(
     _refuse_same_box(boxes, where)
     label = box_label(boxes, shape, background, where) if boxes else np.full(shape, UNLABELLED, np.uint8)
     lines = _lines(shape, points, scribbles, where, crossing)
-    marked = {m.class_id for m in (*points, *scribbles, *boxes)}
+    marked = {p.class_id for p in points} | {s.class_id for s in scribbles} | {b.class_id for b in boxes}
     shown = frozenset(marked | set(tags)) - ({background} if background is not None else set())
     merged = np.where(lines == UNLABELLED, label, lines) if points or scribbles or boxes else None
     return Annotation(merged, tuple(boxes), shown, tuple(points), tuple(scribbles))
@@ -107,7 +108,7 @@ def scribble_pixels(
     for x, y in scribble.points:
         _inside(x, y, shape, "scribble's point", where)
     corners = scribble.points if len(scribble.points) > 1 else scribble.points * 2
-    runs = [line(a[1], a[0], b[1], b[0]) for a, b in zip(corners, corners[1:], strict=False)]
+    runs = [line(a[1], a[0], b[1], b[0]) for a, b in pairwise(corners)]
     rows, cols = (np.concatenate(part) for part in zip(*runs, strict=True))
     reach = (scribble.width - 1) / 2
     steps = np.arange(-int(reach + 0.5), int(reach + 0.5) + 1)

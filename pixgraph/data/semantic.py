@@ -187,4 +187,3 @@ def _folder(root: str, split: str) -> FewShotDataset:
         f"{root}: got no pictures of their own for the split {split!r}, expected "
         f"splits/{split}.txt with names of pictures, or images/{split}/; add one of them"
     )
-

@@ -1,0 +1,59 @@
+import json
+
+import numpy as np
+import pytest
+
+from pixgraph.cli.main import main
+from pixgraph.data.annotation_sets import SavedAnnotations
+from pixgraph.data.base import UNLABELLED
+from pixgraph.data.semantic import open_semantic
+
+
+@pytest.mark.parametrize(
+    ("kind", "ending"), [("points", "json"), ("scribbles", "json"), ("boxes", "json"), ("tags", "json"), ("p5", "png")]
+)
+def test_annotations_of_a_folder(shared_folder, tmp_path, capsys, kind, ending):
+    out = tmp_path / "marks"
+    command = ["data", "annotate", "--data", f"folder:{shared_folder}", "--kind", kind, "--out", str(out)]
+    assert main(command) == 0
+    assert f"9 of 9 pictures of folder (train), {kind}: {out}" in capsys.readouterr().out
+    assert (out / "apple" / f"0.{ending}").is_file()
+    split = open_semantic(str(shared_folder), "train")
+    read = SavedAnnotations(out, split)
+    for i in range(len(split)):
+        found, full = read.read(i), split.read_label(i)
+        assert found.tags == {int(full.max())}
+        if kind != "tags" and kind != "boxes":
+            known = found.label < UNLABELLED
+            np.testing.assert_array_equal(found.label[known], full[known])
+
+
+def test_each_setting_has_its_effect(shared_folder, tmp_path):
+    def marks(*options):
+        out = tmp_path / str(len(list(tmp_path.iterdir())))
+        assert main(["data", "annotate", str(shared_folder), "--out", str(out), *options]) == 0
+        return out, json.loads((out / "apple" / "1.json").read_text())
+
+    _, first = marks()
+    assert len(first["points"]) == 10
+    assert marks("--seed", "1")[1] != first
+    assert len(marks("--num_points", "2")[1]["points"]) == 4
+    assert {s["width"] for s in marks("--kind", "scribbles", "--width", "5")[1]["scribbles"]} == {5}
+    out = tmp_path / "few"
+    arguments = ["--out", str(out), "--num_labeled", "3", "--split", "train", "--one_box", "--kind", "boxes"]
+    assert main(["data", "annotate", str(shared_folder), *arguments]) == 0
+    assert json.loads((out / "annotations.json").read_text())["pictures"] == 3
+    assert {p.parent.name for p in out.rglob("*/*.json")} == {"apple", "bread", "cup"}
+
+
+def test_bad_input_ends_in_one_line(shared_folder, tmp_path, fails):
+    annotate = ("data", "annotate")
+    assert "data is missing, expected --data NAME:FOLDER" in fails(*annotate, "--out", tmp_path / "a")
+    assert "out is missing, expected --out FOLDER" in fails(*annotate, shared_folder)
+    assert "kind" in fails(*annotate, shared_folder, "--out", tmp_path / "a", "--kind", "lines")
+    many = fails(*annotate, shared_folder, "--out", tmp_path / "a", "--num_labeled", "99")
+    assert "num_labeled: got 99, expected 1 to 9, the labelled pictures of folder (train)" in many
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "x").write_text("")
+    assert "exists and is not empty" in fails(*annotate, shared_folder, "--out", tmp_path / "full")
+    assert not (tmp_path / "a").exists()
