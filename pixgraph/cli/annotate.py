@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Literal
 
 from pixgraph.errors import ConfigError
 
@@ -58,8 +58,8 @@ def annotate(options: AnnotateOptions) -> int:
             raise ConfigError(f"data annotate: {name} is missing, expected {wanted}; add it")
     split = open_semantic(options.data, options.split)
     chosen = choose_labelled(split, options.num_labeled or None, seed=options.seed)
-    how: dict[str, Any] = {"kind": options.kind, "seed": options.seed, "num_points": options.num_points, "width": options.width}
-    how |= {"one_box": options.one_box, "rule": chosen.rule}
+    how = {name: value for name, value in asdict(options).items() if name not in ("data", "split", "out")}
+    how["pictures_chosen"] = chosen.rule
     written = write_annotations(options.out, split, _made(split, chosen.indices(split), options), how)
     print(f"{written} of {len(split)} pictures of {split.name} ({split.split}), {options.kind}: {options.out}")
     return 0

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from xml.etree import ElementTree
 
-from pixgraph.data.marks import from_marks
 from pixgraph.data.mark_types import Annotation, Scribble
+from pixgraph.data.marks import from_marks
 from pixgraph.errors import DataError
 
 WIDTH = 3
