@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 
+from pixgraph.pretrain.spml.sums import group_sums
+
 OUTSIDE = -1
 """Cluster of a pixel that takes no part."""
 
@@ -23,9 +25,9 @@ def located(embedding: torch.Tensor) -> torch.Tensor:
     """
     batch, _, height, width = embedding.shape
     y, x = (torch.linspace(-0.5, 0.5, n, dtype=embedding.dtype, device=embedding.device) for n in (height, width))
-    y = y.view(1, 1, height, 1).expand(batch, 1, height, width)
-    x = x.view(1, 1, 1, width).expand(batch, 1, height, width)
-    return F.normalize(torch.cat([F.normalize(embedding, dim=1), y, x], 1), dim=1)
+    place = torch.stack([y[:, None].expand(height, width), x.expand(height, width)])
+    joined = torch.cat([F.normalize(embedding, dim=1), place.expand(batch, -1, -1, -1)], 1)
+    return joined / (1 + place.square().sum(0)).sqrt()
 
 
 def grid_clusters(
@@ -85,26 +87,18 @@ def spherical_kmeans(
             f"spherical_kmeans: got valid pixels {tuple(valid.shape)}, expected {(batch, height, width)} like the maps"
         )
     exact = embedding.to(torch.promote_types(embedding.dtype, torch.float32))
-    x = located(exact).flatten(2)  # (B, D + 2, n)
-    outside = None if valid is None else ~valid.flatten(1)
+    x = located(exact).flatten(2).transpose(1, 2).contiguous()  # (B, n, D + 2)
+    inside = torch.arange(batch * height * width, device=x.device)
+    if valid is not None:
+        inside = inside[valid.flatten()]
+    members = x.flatten(0, 1)[inside]
     clusters = grid_clusters(height, width, grid, x.device).flatten().expand(batch, -1)
+    first = torch.arange(batch, device=x.device)[:, None] * count
     for _ in range(iterations):
-        clusters = _assign(x, _memberships(clusters, outside, count, x.dtype))
-    if outside is not None:
-        clusters = clusters.masked_fill(outside, OUTSIDE)
-    return clusters.reshape(batch, height, width)
-
-
-def _memberships(clusters: torch.Tensor, outside: torch.Tensor | None, count: int, dtype: torch.dtype) -> torch.Tensor:
-    """(B, n, K) ones where a pixel belongs to a cluster."""
-    if outside is not None:
-        clusters = clusters.masked_fill(outside, OUTSIDE)  # equal to no cluster
-    return (clusters[:, :, None] == torch.arange(count, device=clusters.device)).to(dtype)
-
-
-def _assign(x: torch.Tensor, members: torch.Tensor) -> torch.Tensor:
-    """The cluster of the largest inner product for each pixel, (B, n), of vectors x (B, D, n)."""
-    sums = x @ members  # (B, D, K)
-    empty = ~members.any(1)  # (B, K)
-    products = F.normalize(sums, dim=1).transpose(1, 2) @ x  # (B, K, n)
-    return products.masked_fill_(empty[:, :, None], -torch.inf).argmax(1)
+        own = (clusters + first).flatten()[inside]
+        direction = F.normalize(group_sums(members, own, batch * count), dim=1).view(batch, count, -1)
+        empty = torch.bincount(own, minlength=batch * count).view(batch, 1, count) == 0
+        bias = torch.zeros_like(empty, dtype=x.dtype).masked_fill_(empty, -torch.inf)
+        clusters = torch.baddbmm(bias, x, direction.transpose(1, 2)).max(2).indices
+    clusters = clusters.reshape(batch, height, width)
+    return clusters if valid is None else clusters.masked_fill(~valid, OUTSIDE)

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 
 from pixgraph.data.base import IGNORE
 from pixgraph.pretrain.spml.kmeans import OUTSIDE
+from pixgraph.pretrain.spml.sums import group_sums
 
 
 class Segments(NamedTuple):
@@ -64,4 +65,4 @@ def directions(vectors: torch.Tensor, segment: torch.Tensor, count: int) -> torc
     Returns:
         (S, D).
     """
-    return F.normalize(vectors.new_zeros(count, vectors.shape[1]).index_add(0, segment, vectors), dim=1)
+    return F.normalize(group_sums(vectors, segment, count), dim=1)

@@ -1,0 +1,192 @@
+"""From a configuration to an embedding trained from weak labels, with its classifier and its scores."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from pixgraph.config_check import check
+from pixgraph.data.semantic import SemanticSplit, open_semantic
+from pixgraph.errors import ConfigError
+from pixgraph.pretrain.batches import StepBatches
+from pixgraph.pretrain.encoders import save_backbone
+from pixgraph.pretrain.reco.page import save_scores
+from pixgraph.pretrain.reco.validation import Validation
+from pixgraph.pretrain.run import check_shares
+from pixgraph.pretrain.segmentation_network import build_segmentation_network
+from pixgraph.pretrain.shared_norm import share_batch_norm
+from pixgraph.pretrain.spml.config import SPMLConfig, check_spml
+from pixgraph.pretrain.spml.method import SPML
+from pixgraph.pretrain.spml.retrieval import SegmentRetrieval
+from pixgraph.pretrain.spml.source import WeakSource
+from pixgraph.pretrain.spml.tag_labels import TagLabeller, write_labels
+from pixgraph.pretrain.spml.weak_labels import PSEUDO, PseudoLabels, WeakLabels
+from pixgraph.pretrain.trainer import Pretrainer
+from pixgraph.report.page import write_report
+from pixgraph.training.atomic import write_json
+from pixgraph.training.device import resolve_device
+from pixgraph.training.distributed import ProcessGroup, World, local_rank
+from pixgraph.training.loop import record_environment
+from pixgraph.training.randomness import torch_seed
+from pixgraph.training.records import plain
+from pixgraph.training.run import RunFolder, RunTitle, open_run
+from pixgraph.training.signals import StopSignals
+
+
+def pretrain_spml(config: SPMLConfig, resume: bool = False) -> RunFolder:
+    """Train as configured, alone or as one of the processes that torchrun started.
+
+    The run's folder then holds ``backbone.safetensors``, which ``--backbone.weights RUN`` takes, beside checkpoints,
+    metrics, scores on the validation pictures and the page index.html.
+
+    Args:
+        config: The run's configuration.
+        resume: Continue the run `config.run` where its last checkpoint is.
+
+    Returns:
+        The run's folder, its lock given back.
+
+    Raises:
+        ConfigError: A setting is out of range or unknown, or does not go with another.
+        DataError: There are no pictures or masks, or annotations do not fit them.
+        CheckpointError: The weights to start from or the checkpoint to resume from do not load.
+        RunError: The run's folder is in use, of another configuration or cannot be written; the training diverged.
+        DependencyError: A library, the device or TensorBoard is not there.
+        TrainingStopped: SIGTERM or SIGINT came; the state is saved.
+    """
+    check_spml(check(config))
+    device = resolve_device(config.device, local_rank())
+    with ProcessGroup("nccl" if device.type == "cuda" else "gloo") as world:
+        check_shares(config, world)
+        train, scored = open_splits(config)
+        labels = WeakLabels(train, config.annotation, config.marks)
+        method = make_method(config, train, device, world)
+        tagged = fit_tags(config, labels, method, device) if config.annotation == "tags" else None
+        with open_run(config, resume, world, _title(config, train)) as run:
+            signals = StopSignals()
+            if tagged is not None:
+                labels.pseudo = PseudoLabels(run.path / PSEUDO, train)
+                if world.is_main:
+                    write_labels(tagged, train, labels.pseudo.missing(labels.indices), labels.tags, run.path / PSEUDO)
+                world.barrier()
+            validation = Validation(scored, config.views.short_side, config.val_pictures, signals.raise_if_received)
+
+            def export(step: int) -> None:
+                """Write the network as a backbone that says where it comes from."""
+                save_backbone(method.network, run.path, f"{_made_from(config, labels)}, {step} steps")
+
+            trainer = Pretrainer(
+                method,
+                StepBatches(make_source(config, labels), config.optim, world),
+                config,
+                run,
+                labels.digest,
+                export,
+                world,
+                signals,
+                lambda: validation(method.labeller()),
+            )
+            if resume:
+                trainer.resume()
+            if world.is_main:
+                record_environment(run, device, world.size, resume)
+                trained = sum(p.numel() for p in method.parameters() if p.requires_grad)
+                run.summarise({"pictures": len(labels.indices), "parameters": trained, "regions": config.spml.regions})
+            try:
+                with signals:
+                    trainer.fit()
+                if world.is_main:
+                    _show(run, validation, method)
+            finally:
+                if world.is_main:
+                    write_report(run.path)
+    return run
+
+
+def open_splits(config: SPMLConfig) -> tuple[SemanticSplit, SemanticSplit]:
+    """The training pictures, and those that are scored.
+
+    Raises:
+        ConfigError: They do not have the same classes.
+        DataError: The data set is not there.
+    """
+    train, scored = open_semantic(config.data, config.train_split), open_semantic(config.data, config.val_split)
+    if train.ids != scored.ids:
+        raise ConfigError(
+            f"val_split: {config.val_split} of {train.name} has {scored.classes} classes, expected the {train.classes} "
+            f"of {config.train_split}; choose another split"
+        )
+    return train, scored
+
+
+def make_source(config: SPMLConfig, labels: WeakLabels) -> WeakSource:
+    """The batches of a training."""
+    used = config.spml.regions if config.relations != "none" else "none"
+    return WeakSource(labels, config.views, used, config.spml.num_regions, config.seed)
+
+
+def make_method(config: SPMLConfig, split: SemanticSplit, device: torch.device, world: World) -> SPML:
+    """Network, classifier and bank of a configuration, the same on all processes, with shared batch statistics.
+
+    Raises:
+        ConfigError: The network is unknown.
+        CheckpointError: The weights do not load.
+        DependencyError: A library is not installed.
+    """
+    with torch_seed(config.seed, device):
+        weights = None if config.weights == "imagenet" else config.weights
+        network = build_segmentation_network(config.network, weights, split.classes, config.embedding, config.seed)
+        method = SPML(network, config, split.background)
+    if world.size > 1:
+        share_batch_norm(method.to(device))
+    return method.to(device)
+
+
+def fit_tags(config: SPMLConfig, labels: WeakLabels, method: SPML, device: torch.device) -> TagLabeller:
+    """What turns tags into labels, with the network as it is before the training.
+
+    Raises:
+        DataError: No tag tells the pictures apart, or a file is missing or broken.
+    """
+    split = labels.split
+    found = TagLabeller(method.network, split.classes, split.background, config.views.short_side, device)
+    found.fit(split, labels.indices, labels.tags)
+    return found
+
+
+def make_retrieval(method: SPML, config: SPMLConfig, labels: WeakLabels, device: torch.device) -> SegmentRetrieval:
+    """Segment retrieval with the training pictures and what is known of them; the method is then evaluating.
+
+    Raises:
+        DataError: Nothing is annotated, or a file is missing or broken.
+    """
+    found = SegmentRetrieval(method.eval().embed, method.classes, device=device)
+    found.remember(labels.split, labels.indices, labels.known, config.views.short_side)
+    return found
+
+
+def described(config: SPMLConfig) -> str:
+    """What a run trains with: ``spml``, or ``classifier`` without contrasts."""
+    return "classifier" if config.relations == "none" else "spml"
+
+
+def _title(config: SPMLConfig, split: SemanticSplit) -> RunTitle:
+    columns = {"dataset": split.name, "method": f"{described(config)} {config.annotation}"}
+    return RunTitle(f"spml-{config.annotation}", columns)
+
+
+def _made_from(config: SPMLConfig, labels: WeakLabels) -> str:
+    """What tables say about the weights."""
+    start = {"random": "scratch", "imagenet": "ImageNet-1k"}.get(config.weights, Path(config.weights).name)
+    pictures = f"{len(labels.indices)} pictures of {labels.split.name}"
+    return f"SPML ({described(config)}) on {config.annotation} of {pictures}, from {start}"
+
+
+def _show(run: RunFolder, validation: Validation, method: SPML) -> None:
+    """Score the classifier once more where this session has not, and keep what the page shows."""
+    network = method.labeller()
+    if not validation.confusion.counts.any():
+        validation(network)
+    write_json(run.path / "scores.json", plain(validation.to_dict()))
+    save_scores(run.path, validation, network)

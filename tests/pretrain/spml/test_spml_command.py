@@ -1,0 +1,166 @@
+"""`pixgraph pretrain spml` on a tiny data set: runs, resumes to the bit, refuses what cannot be."""
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "data"))
+from fakes import lines, mask_file, picture, rectangles
+
+from pixgraph.backbones.build import build_backbone
+from pixgraph.cli.main import main
+from pixgraph.config import BackboneConfig
+from pixgraph.data.camvid import CLASSES
+from pixgraph.pretrain.trainer import Pretrainer
+from pixgraph.training.checkpoint import load_checkpoint
+from pixgraph.training.run import RunFolder
+
+SIZE = (48, 64)
+TINY = {
+    "network": "unet-small",
+    "weights": "random",
+    "embedding": 8,
+    "views.size": 32,
+    "spml.grid": "[2, 2]",
+    "spml.bank_segments": 64,
+    "spml.num_regions": 6,
+    "spml.hidden": 6,
+    "optim.steps": 3,
+    "optim.batch": 2,
+    "optim.val_every": 2,
+    "optim.log_every": 1,
+    "optim.save_every": 1,
+    "val_pictures": 1,
+    "device": "cpu",
+}
+
+
+@pytest.fixture
+def root(tmp_path, monkeypatch):
+    """CamVid with all classes in every frame."""
+    boxes = [(c, 4 * c, 0, 4 * c + 4, SIZE[1]) for c in range(len(CLASSES))]
+    mask = rectangles((11, 0, 0, *SIZE), *boxes, size=SIZE)
+    for split in ("train", "val"):
+        for i in range(3):
+            picture(tmp_path / "camvid" / split / f"{split}_{i}.png", i, SIZE)
+            mask_file(tmp_path / "camvid" / f"{split}annot" / f"{split}_{i}.png", mask)
+        lines(tmp_path / "camvid" / f"{split}.txt", *(f"/{split}/{split}_{i}.png" for i in range(3)))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def words(run="r", **settings):
+    named = {**TINY, **{key.replace("__", "."): value for key, value in settings.items()}}
+    return [
+        *("pretrain", "spml", "--data", "camvid:camvid", "--run", run),
+        *(f"--{key}={value}" for key, value in named.items()),
+    ]
+
+
+def logged(root, run, kind):
+    found = [json.loads(line) for line in (root / "runs" / run / "metrics.jsonl").read_text().splitlines()]
+    return [line for line in found if line["kind"] == kind]
+
+
+def last(root, run):
+    return load_checkpoint(root / "runs" / run / "checkpoints" / "last.pt")
+
+
+@pytest.mark.parametrize("annotation", ["points", "scribbles", "boxes", "masks"])
+def test_each_annotation_leaves_a_backbone_scores_and_a_page(root, annotation, capsys):
+    assert main(words(annotation=annotation)) == 0
+    assert "--backbone.weights runs/r" in capsys.readouterr().out
+    backbone = build_backbone(BackboneConfig(weights="runs/r"))
+    assert f"SPML (spml) on {annotation} of 3 pictures of camvid, from scratch, 3 steps" in backbone.pretrained_on
+    train, val = logged(root, "r", "train"), logged(root, "r", "val")
+    assert {"classifier", "sem_ann", "sem_ann_chance", "img_sim", "segments", "labelled", "embedding_std"} <= set(
+        train[0]
+    )
+    assert [line["step"] for line in val] == [2, 3]
+    scores = json.loads((root / "runs/r/scores.json").read_text())
+    assert scores["classes"] == list(CLASSES)
+    assert scores["miou"] == val[-1]["miou"]
+    page = (root / "runs/r/index.html").read_text()
+    assert "pedestrian" in page
+    assert "slic" in page  # regions stand beside the numbers
+
+
+def test_the_classifier_alone(root):
+    assert main(words(relations="none")) == 0
+    assert "sem_ann" not in logged(root, "r", "train")[0]
+    assert "SPML (classifier)" in build_backbone(BackboneConfig(weights="runs/r")).pretrained_on
+
+
+def test_a_stopped_run_ends_with_the_same_bits(root, monkeypatch):
+    """The bank is part of the state: the second step contrasts with the first one's segments."""
+    assert main(words("whole", spml__feat_aff=0.5)) == 0
+    saved = RunFolder.save_last
+
+    class Killed(BaseException):
+        pass
+
+    def die(run, state):
+        saved(run, state)
+        if state["step"] == 2:
+            raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(RunFolder, "save_last", die)
+        with pytest.raises(Killed):
+            main(words("cut", spml__feat_aff=0.5))
+    steps = []
+    step = Pretrainer.train_step
+    monkeypatch.setattr(Pretrainer, "train_step", lambda self: steps.append(self.step) or step(self))
+    assert main(["pretrain", "spml", "--resume", "runs/cut"]) == 0
+    assert steps == [2]
+    whole, cut = last(root, "whole"), last(root, "cut")
+    for name, value in whole["method"].items():
+        assert torch.equal(value, cut["method"][name]), name
+    assert int(whole["method"]["bank.count"].min()) > 0
+    assert logged(root, "whole", "val") == logged(root, "cut", "val")
+
+
+def test_a_run_goes_on_with_the_same_marks_only(root, capsys):
+    assert main(words()) == 0
+    assert main(["pretrain", "spml", "--resume", "runs/r", "--marks.num_points", "2"]) == 2
+    assert "marks.num_points (was 1, now 2)" in capsys.readouterr().err
+
+
+def test_worker_processes_change_nothing(root):
+    assert main(words("alone", optim__steps=2)) == 0
+    assert main(words("helped", optim__steps=2, optim__workers=2)) == 0
+    alone, helped = (last(root, name)["method"] for name in ("alone", "helped"))
+    assert all(torch.equal(value, helped[name]) for name, value in alone.items())
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"marks__num_pictures": 99}, "num_labeled: got 99, expected 1 to 3"),
+        ({"marks__folder": "absent"}, "annotations: no folder absent"),
+        ({"val_split": "holiday"}, "holiday"),
+        ({"network": "unet-huge"}, "network 'unet-huge'"),
+        ({"spml__grid": "[2]"}, "spml.grid: got [2], expected two numbers"),
+        ({"spml__k_sem_ann": 50}, "spml.k_sem_ann: got 50.0, expected a number in (0, 40] or null"),
+        ({"spml__dropout": 1}, "spml.dropout: got 1.0, expected a number in [0, 1)"),
+        ({"annotation": "guesses"}, "expected one of masks, points"),
+        ({"spml__regions": "none", "spml__img_sim": 0.1}, "spml.img_sim: got 0.1 with spml.regions none"),
+        ({"views__scale": "[2, 1]"}, "views.scale: got [2.0, 1.0], expected the smallest and the largest factor"),
+        ({"weights": "absent.pt"}, "absent.pt"),
+        ({"optim__accumulate": 3}, "expected a multiple of 3"),
+    ],
+)
+def test_bad_settings_end_in_one_line_and_leave_nothing(root, settings, message, capsys):
+    assert main(words(**settings)) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert len(error.strip().splitlines()) == 1
+    assert not (root / "runs" / "r").exists()
+
+
+def test_no_data_is_told(capsys):
+    assert main(["pretrain", "spml"]) == 2
+    assert "data: got nothing, expected --data NAME:FOLDER" in capsys.readouterr().err
