@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from pretrain_steps import NETWORK, OURS, PACKAGE, WHOLE_STEP
-from recording import milliseconds, spread, table
+from recording import MORE, milliseconds, spread, table
 
 HEADER = ["map", "image", "batch", "step", "ms, median (quartiles)", "times as fast", "peak, MB", "times less"]
 
@@ -24,6 +24,7 @@ def report(result: Mapping[str, Any], name: str) -> str:
             "**PixelCL**: forward, backward, Adam and target; ResNet-18, projections of 256, crops of 0.7 of the "
             "sides, the same for both, no photometric augmentation.",
             table(HEADER, [row for one in result["pixelcl"] for row in _compared(one)]),
+            MORE,
             f"**Full resolution**: {full['network']} on {full['batch']} pictures, views of {full['size']} pixels, "
             f"{full['pairs']} pairs a picture, heads of {full['hidden']} channels, cells of 16.",
             table(["step", "ms, median (quartiles)", "times the UNet's", "peak, MB"], _full_rows(result["full"])),

@@ -18,7 +18,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from recording import percent, provenance, script_parser, table, write_result
+from recording import MORE, percent, provenance, script_parser, table, write_result
 from tiles_plot import draw_costs, draw_masks
 from workbench import SOURCES, WEIGHTS, add_output_arguments, guarded, open_split
 
@@ -102,6 +102,7 @@ def report(result: Mapping[str, Any], name: str) -> str:
                 ["prediction", "tiles", "mIoU %", "seams: probabilities", "seams: class", "seconds"],
                 [_accuracy_row(one) for one in result["accuracy"]],
             ),
+            MORE,
             f"Time and memory, a process a setting; tiles of {result['tile']}. Resident memory: before = after "
             "having seen the labelled picture; beyond = peak of the prediction minus before, minus 4 bytes a pixel "
             "for picture and mask. Whole at its own size: the working size is the picture's, every 8th pixel a node.",
