@@ -170,7 +170,7 @@ class ViewDataset(Dataset[tuple[View, View, int]]):
     def __getitem__(self, draw: int) -> tuple[View, View, int]:
         """First view, second view and number of the picture of draw `draw`; draws go on beyond an epoch."""
         epoch, place = divmod(draw, len(self))
-        index = int(_order(len(self), self.seed, epoch)[place])
+        index = int(epoch_order(len(self), self.seed, epoch)[place])
         own = int(np.random.SeedSequence([self.seed, 1, draw]).generate_state(1, np.uint64)[0])
         return *self.views(self.pictures[index], own), index
 
@@ -186,6 +186,6 @@ class ViewDataset(Dataset[tuple[View, View, int]]):
 
 
 @lru_cache(maxsize=4)
-def _order(count: int, seed: int, epoch: int) -> np.ndarray:
+def epoch_order(count: int, seed: int, epoch: int) -> np.ndarray:
     """The order of `count` pictures in an epoch."""
     return np.random.default_rng([seed, epoch]).permutation(count)

@@ -1,0 +1,127 @@
+"""Which pixels ReCo compares: the pixels of each class, how alike the classes are, and the draws from both."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+
+from pixgraph.data.base import UNLABELLED
+
+
+class Regions(NamedTuple):
+    """The pixels of the P classes that are present, class after class.
+
+    Attributes:
+        classes: (P,) int64, ascending.
+        pixels: (M,) int64 numbers of valid pixels, those of the first class first.
+        counts: (P,) int64, pixels of each class.
+        hard: (H,) int64 numbers of the hard ones among them, in the same order.
+        hard_counts: (P,) int64, hard pixels of each class; may be 0.
+    """
+
+    classes: torch.Tensor
+    pixels: torch.Tensor
+    counts: torch.Tensor
+    hard: torch.Tensor
+    hard_counts: torch.Tensor
+
+
+class PixelDraws(NamedTuple):
+    """What each query is compared with.
+
+    Attributes:
+        rows: (A,) int64, classes with queries, as places in `Regions.classes`.
+        queries: (A, Q) int64 pixel numbers.
+        negatives: (A, Q, K) int64 pixel numbers, of other classes.
+    """
+
+    rows: torch.Tensor
+    queries: torch.Tensor
+    negatives: torch.Tensor
+
+
+def find_regions(label: torch.Tensor, valid: torch.Tensor, probability: torch.Tensor, threshold: float) -> Regions:
+    """Sort the valid pixels by class, and find the hard ones.
+
+    Args:
+        label: (N,) int64: class 0..C-1, 254 unlabelled or 255 ignored.
+        valid: (N,) bool; other pixels take no part.
+        probability: (N, C), of which the column of the pixel's own label is read.
+        threshold: A pixel is hard when its own class is less likely than this.
+    """
+    pixels = (valid & (label < UNLABELLED)).nonzero()[:, 0]
+    order = label[pixels].sort(stable=True)
+    pixels = pixels[order.indices]
+    own = probability[pixels, order.values]
+    is_hard = own < threshold
+    counts = torch.bincount(order.values, minlength=probability.shape[1])  # (C,)
+    hard_counts = torch.bincount(order.values[is_hard], minlength=probability.shape[1])
+    classes = counts.nonzero()[:, 0]
+    return Regions(classes, pixels, counts[classes], pixels[is_hard], hard_counts[classes])
+
+
+def class_means(vectors: torch.Tensor, regions: Regions) -> torch.Tensor:
+    """Mean vector of each class over its valid pixels, (P, D), of vectors (N, D)."""
+    place = torch.arange(len(regions.classes), device=vectors.device).repeat_interleave(regions.counts)  # (M,)
+    # A row more, for the pixels that take no part: one pass over the vectors, none over a copy of them.
+    target = torch.full((len(vectors),), len(regions.classes), device=vectors.device)
+    target[regions.pixels] = place
+    sums = vectors.new_zeros(len(regions.classes) + 1, vectors.shape[1]).index_add_(0, target, vectors)
+    return sums[:-1] / regions.counts[:, None]
+
+
+def class_relation(means: torch.Tensor, temperature: float) -> torch.Tensor:
+    """How often class k gives the negatives of class c: softmax over k != c of cos(mean_c, mean_k) / temperature.
+
+    Args:
+        means: (P, D), at least two.
+        temperature: Above 0.
+
+    Returns:
+        (P, P); each row sums to 1, the diagonal is 0.
+    """
+    unit = F.normalize(means, dim=1)
+    self_pair = torch.eye(len(means), dtype=torch.bool, device=means.device)
+    return (unit @ unit.T / temperature).masked_fill(self_pair, -torch.inf).softmax(1)
+
+
+def draw_pixels(
+    regions: Regions, relation: torch.Tensor, num_queries: int, num_negatives: int, generator: torch.Generator
+) -> PixelDraws:
+    """Draw the queries and, for each of them, its own negatives; all with replacement.
+
+    Queries are uniform over the hard pixels of a class, negative classes follow the relation, negative pixels are
+    uniform over the valid pixels of their class. The draws are made on the generator's device.
+
+    Args:
+        regions: The pixels of P classes.
+        relation: (P, P), see `class_relation`.
+        num_queries: Q, for each class that has hard pixels.
+        num_negatives: K, for each query.
+        generator: Where the draws come from.
+    """
+    rows = regions.hard_counts.nonzero()[:, 0]  # (A,)
+    shape = (len(rows), num_queries * num_negatives)
+    queries = _uniform(regions.hard, regions.hard_counts, rows[:, None].expand(-1, num_queries), generator)
+    steps = relation[rows].double().cumsum(1)
+    # Below the sum itself, or rounding would let a class through that has probability 0.
+    at = _random(shape, generator, relation.device) * steps[:, -1:]
+    other = torch.searchsorted(steps, at, right=True)  # (A, Q K)
+    negatives = _uniform(regions.pixels, regions.counts, other, generator)
+    return PixelDraws(rows, queries, negatives.view(len(rows), num_queries, num_negatives))
+
+
+def _uniform(
+    pixels: torch.Tensor, counts: torch.Tensor, group: torch.Tensor, generator: torch.Generator
+) -> torch.Tensor:
+    """One of the pixels of each group, which lie group after group, shaped like `group`."""
+    first = counts.cumsum(0) - counts
+    place = (_random(group.shape, generator, pixels.device) * counts[group]).long()
+    return pixels[place.add_(first[group])]
+
+
+def _random(shape: tuple[int, ...], generator: torch.Generator, device: torch.device) -> torch.Tensor:
+    """Uniform in 0..1 without 1; in float64, which tells any two pixels apart."""
+    return torch.rand(shape, generator=generator, dtype=torch.float64, device=generator.device).to(device)

@@ -1,0 +1,188 @@
+"""Batches of views of labelled and unlabelled pictures, as pure functions of a seed and a step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torchvision.transforms.v2 import functional
+
+from pixgraph.data.base import UNLABELLED
+from pixgraph.data.semantic import SemanticSplit
+from pixgraph.errors import DataError
+from pixgraph.pretrain.labelled_views import LabelledViewConfig, augmented_view, weak_view
+from pixgraph.pretrain.pictures import CACHE_BYTES
+from pixgraph.pretrain.placement import shrink_label
+from pixgraph.pretrain.views import epoch_order
+
+Annotate = Callable[[np.ndarray, str], np.ndarray]
+"""From the full label (H, W) uint8 and the key of a picture to what is annotated of it, (H, W) uint8, rest 254."""
+
+
+@dataclass(frozen=True)
+class LabelledBatch:
+    """Views of B pictures with labels.
+
+    Attributes:
+        images: (B, 3, S, S) float32 in 0..1.
+        labels: (B, S, S) int64: class, 254 unlabelled, 255 ignored or beyond the picture.
+        index: (B,) int64 number of the picture in its split.
+    """
+
+    images: torch.Tensor
+    labels: torch.Tensor
+    index: torch.Tensor
+
+    def to(self, device: torch.device | str) -> LabelledBatch:
+        """The same batch on another device."""
+        return LabelledBatch(*(part.to(device, non_blocking=True) for part in (self.images, self.labels, self.index)))
+
+
+@dataclass(frozen=True)
+class RecoBatch:
+    """What a step of semi-supervised training sees.
+
+    Attributes:
+        labelled: Augmented views with labels.
+        unlabelled: Weak views; labels are 254, or the few annotated pixels.
+    """
+
+    labelled: LabelledBatch
+    unlabelled: LabelledBatch
+
+    def to(self, device: torch.device | str) -> RecoBatch:
+        """The same batch on another device."""
+        return RecoBatch(self.labelled.to(device), self.unlabelled.to(device))
+
+
+class LabelledSource:
+    """Views of some pictures of a split, without end: every picture once an epoch, in an order of the epoch's own.
+
+    Decoded pictures stay in memory while they fit.
+
+    Args:
+        split: The pictures.
+        keys: Which of them; none: all.
+        config: The views' settings.
+        seed: Seed of orders, crops and colours.
+        augment: Views are mirrored and change colour; otherwise they are weak ones.
+        hidden: Labels are not read; all pixels are unlabelled.
+        annotate: What of a full label is known. It is applied at the picture's own size, and must be a pure function.
+        stream: Sources with the same seed and different streams draw independently.
+        cache_bytes: Memory for decoded pictures.
+
+    Raises:
+        DataError: There are no pictures, or the split does not have one of the keys.
+    """
+
+    def __init__(
+        self,
+        split: SemanticSplit,
+        keys: Sequence[str] | None,
+        config: LabelledViewConfig,
+        seed: int,
+        *,
+        augment: bool = True,
+        hidden: bool = False,
+        annotate: Annotate | None = None,
+        stream: int = 0,
+        cache_bytes: int = CACHE_BYTES,
+    ) -> None:
+        self.split, self.config, self.seed, self.stream = split, config, seed, stream
+        self.augment, self.hidden, self.annotate, self.cache_bytes = augment, hidden, annotate, cache_bytes
+        place = {key: index for index, key in enumerate(split.keys)}
+        unknown = [key for key in keys or () if key not in place]
+        if unknown:
+            raise DataError(
+                f"labels: got picture {unknown[0]!r}, expected one of the {len(split)} of {split!r}; choose labels of "
+                "this split"
+            )
+        self.indices = [place[key] for key in (split.keys if keys is None else keys)]
+        if not self.indices:
+            raise DataError(f"labels: got no pictures of {split!r}, expected at least one; choose more")
+        self._cache: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
+        self._used = 0
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def __repr__(self) -> str:
+        return f"LabelledSource({len(self)} of {self.split!r}, augment={self.augment}, hidden={self.hidden})"
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Without the pictures in memory: every process keeps its own."""
+        return {**self.__dict__, "_cache": {}, "_used": 0}
+
+    def read(self, index: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Picture (3, H, W) uint8 and what is known of its label (H, W) uint8, shrunk to `config.short_side`.
+
+        Args:
+            index: Number of the picture in the split.
+
+        Raises:
+            DataError: A file is missing or broken.
+        """
+        found = self._cache.get(index)
+        if found is None:
+            found = self._decoded(index)
+            size = sum(part.nbytes for part in found)
+            if self._used + size <= self.cache_bytes:
+                self._cache[index], self._used = found, self._used + size
+        return found
+
+    def batch(self, step: int, batch_size: int, positions: Sequence[int]) -> LabelledBatch:
+        """Some of the views of a step.
+
+        Args:
+            step: Counts from 0.
+            batch_size: Pictures of the whole step, over all processes and parts.
+            positions: Which of them, in 0..batch_size - 1.
+
+        Raises:
+            DataError: A file is missing or broken.
+        """
+        found = [self._draw(step * batch_size + position) for position in positions]
+        images, labels, index = zip(*found, strict=True)
+        return LabelledBatch(torch.stack(images), torch.stack(labels), torch.tensor(index))
+
+    def _draw(self, draw: int) -> tuple[torch.Tensor, torch.Tensor, int]:
+        """View, label and number of the picture of a draw; draws go on beyond an epoch."""
+        epoch, place = divmod(draw, len(self))
+        index = self.indices[int(epoch_order(len(self), self.seed + 2**32 * self.stream, epoch)[place])]
+        rng = np.random.default_rng([self.seed, self.stream, draw])
+        view = augmented_view if self.augment else weak_view
+        return *view(*self.read(index), self.config, rng), index
+
+    def _decoded(self, index: int) -> tuple[torch.Tensor, torch.Tensor]:
+        rgb = self.split.read_image(index)
+        if self.hidden:
+            known = np.full(rgb.shape[:2], UNLABELLED, np.uint8)
+        else:
+            known = self.split.read_label(index)
+            if self.annotate is not None:
+                known = self.annotate(known, self.split.keys[index])
+        picture, label = torch.from_numpy(rgb).permute(2, 0, 1), torch.from_numpy(known)
+        short = self.config.short_side
+        if short and min(picture.shape[-2:]) > short:
+            picture = functional.resize(picture, [short], antialias=True)
+            label = shrink_label(label, *picture.shape[-2:])
+        return picture.contiguous(), label
+
+
+class RecoSource:
+    """As many unlabelled as labelled pictures a step.
+
+    Args:
+        labelled: Gives augmented views with labels.
+        unlabelled: Gives weak views; of another stream than `labelled`.
+    """
+
+    def __init__(self, labelled: LabelledSource, unlabelled: LabelledSource) -> None:
+        self.labelled, self.unlabelled = labelled, unlabelled
+
+    def batch(self, step: int, batch_size: int, positions: Sequence[int]) -> RecoBatch:
+        """The views of a step, both kinds; see `LabelledSource.batch`."""
+        return RecoBatch(*(source.batch(step, batch_size, positions) for source in (self.labelled, self.unlabelled)))

@@ -1,0 +1,59 @@
+"""Cosines with sampled keys against the plain computation, in any number of blocks."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from pixgraph.losses import sampled_cosines as module
+from pixgraph.losses.sampled_cosines import sampled_cosines
+
+
+def example(q=5, k=7, m=6, d=4):
+    made = torch.Generator().manual_seed(0)
+    vectors, keys = (torch.randn(n, d, generator=made, dtype=torch.float64) for n in (q, m))
+    return vectors, keys, torch.randint(m, (q, k), generator=made)
+
+
+@pytest.mark.parametrize("block", [1, 2 * 7 * 4, 2**22])
+def test_values_and_gradient(monkeypatch, block):
+    monkeypatch.setattr(module, "BLOCK", block)
+    vectors, keys, index = example()
+    weight = torch.randn(5, 7, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    found = []
+    for form in (sampled_cosines, lambda v, k, i: F.cosine_similarity(v[:, None], k[i], dim=2)):
+        x = vectors.clone().requires_grad_()
+        value = form(x, keys, index)
+        (value * weight).sum().backward()
+        found.append((value.detach(), x.grad))
+    for ours, plain in zip(*found, strict=True):
+        torch.testing.assert_close(ours, plain)
+
+
+def test_gradcheck():
+    vectors, keys, index = example()
+    assert torch.autograd.gradcheck(lambda v: sampled_cosines(v, keys, index), [vectors.requires_grad_()])
+
+
+def test_keys_get_no_gradient():
+    vectors, keys, index = example()
+    keys.requires_grad_()
+    sampled_cosines(vectors.requires_grad_(), keys, index).sum().backward()
+    assert keys.grad is None
+
+
+def test_a_key_of_zeros_gives_zero():
+    vectors, keys, index = example()
+    keys[2] = 0
+    found = sampled_cosines(vectors, keys, index)
+    assert (found[index == 2] == 0).all()
+    assert found.isfinite().all()
+
+
+@pytest.mark.parametrize("shape", [(0, 7), (5, 0)])
+def test_no_queries_or_no_keys(shape):
+    vectors, keys, index = example()
+    x = vectors[: shape[0]].requires_grad_()
+    found = sampled_cosines(x, keys, index[: shape[0], : shape[1]])
+    found.sum().backward()
+    assert found.shape == shape
+    assert x.grad.abs().sum() == 0
