@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image, ImageDraw
 
-from pixgraph.data.base import IGNORE, FewShotDataset
+from pixgraph.data.base import IGNORE, UNLABELLED, FewShotDataset
 from pixgraph.overlay import overlay
 
 CAPTION = 14
@@ -49,7 +49,7 @@ def _thumbnail(dataset: FewShotDataset, index: int, side: int) -> tuple[Image.Im
     small = np.asarray(Image.fromarray(rgb).resize(size))
     if dataset.has_mask(index):
         mask = dataset.read_mask(index)
-        found = [int(c) for c in np.unique(mask) if c not in (0, IGNORE)]
+        found = [int(c) for c in np.unique(mask) if c not in (0, UNLABELLED, IGNORE)]
         classes = [dataset.class_names.get(c, f"id {c}") for c in found] or ["background only"]
         small = overlay(small, np.asarray(Image.fromarray(mask).resize(size, Image.Resampling.NEAREST)))
     return Image.fromarray(small), classes

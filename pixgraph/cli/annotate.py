@@ -28,6 +28,7 @@ class AnnotateOptions:
         width: Width of scribbles, in pixels.
         one_box: One box around all parts of a class instead of one around each.
         num_labeled: Annotate so many pictures, chosen so that all classes are shown; 0: all.
+        sheet: A PNG to write that shows some of the pictures with their annotations.
     """
 
     data: str = ""
@@ -39,6 +40,7 @@ class AnnotateOptions:
     width: int = 3
     one_box: bool = False
     num_labeled: int = 0
+    sheet: str = ""
 
 
 def annotate(options: AnnotateOptions) -> int:
@@ -58,11 +60,29 @@ def annotate(options: AnnotateOptions) -> int:
             raise ConfigError(f"data annotate: {name} is missing, expected {wanted}; add it")
     split = open_semantic(options.data, options.split)
     chosen = choose_labelled(split, options.num_labeled or None, seed=options.seed)
-    how = {name: value for name, value in asdict(options).items() if name not in ("data", "split", "out")}
+    how = {name: value for name, value in asdict(options).items() if name not in ("data", "split", "out", "sheet")}
     how["pictures_chosen"] = chosen.rule
     written = write_annotations(options.out, split, _made(split, chosen.indices(split), options), how)
     print(f"{written} of {len(split)} pictures of {split.name} ({split.split}), {options.kind}: {options.out}")
+    if options.sheet:
+        _write_sheet(options, split)
     return 0
+
+
+def _write_sheet(options: AnnotateOptions, split: SemanticSplit) -> None:
+    import io
+    from pathlib import Path
+
+    from pixgraph.annotation_sheet import annotation_sheet
+    from pixgraph.data.annotation_sets import SavedAnnotations
+    from pixgraph.training.atomic import write_atomic
+
+    buffer = io.BytesIO()
+    annotation_sheet(SavedAnnotations(options.out, split), seed=options.seed).save(buffer, format="PNG")
+    path = Path(options.sheet)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomic(path, buffer.getvalue())
+    print(f"sheet: {path}")
 
 
 def _made(split: SemanticSplit, indices: list[int], options: AnnotateOptions) -> Iterator[tuple[int, Annotation]]:

@@ -2,7 +2,9 @@ import json
 
 import numpy as np
 import pytest
+from PIL import Image
 
+from pixgraph.annotation_sheet import MarkedPictures
 from pixgraph.cli.main import main
 from pixgraph.data.annotation_sets import SavedAnnotations
 from pixgraph.data.base import UNLABELLED
@@ -57,3 +59,28 @@ def test_bad_input_ends_in_one_line(shared_folder, tmp_path, fails):
     (tmp_path / "full" / "x").write_text("")
     assert "exists and is not empty" in fails(*annotate, shared_folder, "--out", tmp_path / "full")
     assert not (tmp_path / "a").exists()
+
+
+@pytest.mark.parametrize("kind", ["points", "scribbles", "boxes", "tags", "masks"])
+def test_a_sheet_shows_the_marks(shared_folder, tmp_path, capsys, kind):
+    sheet = tmp_path / "new" / "sheet.png"
+    command = ["data", "annotate", str(shared_folder), "--kind", kind, "--num_labeled", "3"]
+    assert main([*command, "--out", str(tmp_path / "marks"), "--sheet", str(sheet)]) == 0
+    assert f"sheet: {sheet}" in capsys.readouterr().out
+    with Image.open(sheet) as image:
+        assert image.width > 3 * 190
+
+
+def test_drawings_of_marks_are_thick_and_boxes_are_frames(shared_folder, tmp_path):
+    split = open_semantic(str(shared_folder), "train")
+    for kind in ("points", "boxes"):
+        assert main(["data", "annotate", str(shared_folder), "--kind", kind, "--out", str(tmp_path / kind)]) == 0
+    points = MarkedPictures(SavedAnnotations(tmp_path / "points", split))
+    drawn, label = points.read_mask(0), SavedAnnotations(tmp_path / "points", split).read(0).label
+    assert (drawn[label == 1] == 2).all()
+    assert (drawn[label == 0] == 253).all()
+    assert (drawn < UNLABELLED).sum() > (label < UNLABELLED).sum()
+    frame = MarkedPictures(SavedAnnotations(tmp_path / "boxes", split)).read_mask(0) == 2
+    full = split.read_label(0) == 1
+    assert frame.sum() == 4 * 23  # the border of a square of 24 pixels
+    assert full[frame].all()

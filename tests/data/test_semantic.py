@@ -3,7 +3,7 @@ import json
 import numpy as np
 import pytest
 from fake_own import ADE_CLASSES, MemoryDataset, fake_ade, fake_class_folder, fake_index_folder
-from fakes import fake_camvid, fake_cityscapes, fake_coco_maps, fake_voc, lines, rectangles
+from fakes import fake_camvid, fake_cityscapes, fake_coco, fake_coco_maps, fake_voc, lines, rectangles
 
 from pixgraph.data import cityscapes, coco, pascal
 from pixgraph.data.base import IGNORE, UNLABELLED
@@ -76,6 +76,14 @@ def test_coco_shows_all_classes(tmp_path):
     assert split.names == ("background", *coco.CLASSES)
     np.testing.assert_array_equal(split.read_label(0), rectangles((1, 2, 2, 12, 12), (2, 8, 8, 12, 12)))
     assert split.shows()[:, 20].tolist() == [False, True]
+
+
+def test_coco_s_outlines_are_drawn(tmp_path):
+    split = open_semantic(f"coco:{fake_coco(tmp_path)}", "train")
+    assert [key[-1] for key in split.keys] == ["1", "2"]  # the third picture shows nothing
+    shown = [np.flatnonzero(row).tolist() for row in split.shows()]
+    assert shown == [[0, 1, 2], [0, 20]]
+    assert set(np.unique(split.read_label(0))) == {0, 1, 2, IGNORE}
 
 
 def test_a_folder_with_background(tmp_path):
