@@ -32,7 +32,9 @@ def published_network(kind: str, called: str, encoder: str, imagenet: bool, **se
     known = smp.encoders.get_encoder_names()
     if not encoder.startswith("tu-") and encoder not in known:
         close = get_close_matches(encoder, known, 3) or known[:3]
-        raise ConfigError(f"backbone '{called}:{encoder}': no such encoder; did you mean {', '.join(close)}, or tu-NAME?")
+        raise ConfigError(
+            f"backbone '{called}:{encoder}': no such encoder; did you mean {', '.join(close)}, or tu-NAME?"
+        )
     try:
         network = getattr(smp, kind)(encoder, encoder_weights="imagenet" if imagenet else None, **settings)
     except (OSError, KeyError) as error:
@@ -44,7 +46,5 @@ def published_network(kind: str, called: str, encoder: str, imagenet: bool, **se
         reason = (str(error) or "it cannot be dilated").splitlines()[0]
         raise ConfigError(f"backbone '{called}:{encoder}': cannot be built ({reason})") from error
     if len(network.encoder.out_channels) != 6:
-        raise ConfigError(
-            f"backbone '{called}:{encoder}': this encoder does not halve five times; choose another"
-        )
+        raise ConfigError(f"backbone '{called}:{encoder}': this encoder does not halve five times; choose another")
     return network

@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Protocol
+from typing import Any, Protocol
 
 from torch.utils.data import DataLoader, Dataset
 
 from pixgraph.pretrain.config import OptimConfig
-from pixgraph.pretrain.views import ViewBatch
 from pixgraph.pretrain.worker_errors import one_line
 from pixgraph.training.distributed import World
 
 
 class BatchSource(Protocol):
-    """What gives the pictures of a step, as `pixgraph.pretrain.views.ViewDataset` does."""
+    """What gives the pictures of a step: `pixgraph.pretrain.views.ViewDataset`, `LabelledSource` and others."""
 
-    def batch(self, step: int, batch_size: int, positions: range) -> ViewBatch:
+    def batch(self, step: int, batch_size: int, positions: range) -> Any:
         """The views at some positions of a step's batch: a pure function."""
 
 
-class StepBatches(Dataset[ViewBatch]):
+class StepBatches(Dataset[Any]):
     """Item i is part i % A of step start + i // A, of which this process takes its share of positions.
 
     Args:
@@ -37,13 +36,13 @@ class StepBatches(Dataset[ViewBatch]):
     def __len__(self) -> int:
         return (self.config.steps - self.start) * self.config.accumulate
 
-    def __getitem__(self, item: int) -> ViewBatch:
+    def __getitem__(self, item: int) -> Any:
         step, part = self.start + item // self.config.accumulate, item % self.config.accumulate
         first = (part * self.world.size + self.world.rank) * self.share
         return self.source.batch(step, self.config.batch, range(first, first + self.share))
 
 
-def stream(batches: StepBatches, workers: int) -> Iterator[ViewBatch]:
+def stream(batches: StepBatches, workers: int) -> Iterator[Any]:
     """All items in order; worker processes, if any, prepare the next ones meanwhile.
 
     Raises:

@@ -17,7 +17,7 @@ from pixgraph.pretrain.encoders import build_encoder, save_backbone
 from pixgraph.pretrain.methods import PixelMethod, build_method
 from pixgraph.pretrain.pictures import open_pictures
 from pixgraph.pretrain.shared_norm import share_batch_norm
-from pixgraph.pretrain.trainer import Pretrainer
+from pixgraph.pretrain.trainer import Pretrainer, Settings
 from pixgraph.pretrain.views import ViewDataset
 from pixgraph.report.page import write_report
 from pixgraph.report.sheets import Sheet, save_sheets
@@ -110,7 +110,7 @@ def make_method(config: PretrainConfig, device: torch.device, world: World) -> P
     return method.to(device)
 
 
-def check_shares(config: PretrainConfig, world: World) -> None:
+def check_shares(config: Settings, world: World) -> None:
     """Refuse a batch that processes and parts cannot share evenly.
 
     Raises:

@@ -1,0 +1,176 @@
+"""From a configuration to a trained network: data, labels, method, and the training in the run's folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from pixgraph.config_check import check
+from pixgraph.data.semantic import SemanticSplit, open_semantic
+from pixgraph.errors import ConfigError
+from pixgraph.pretrain.batches import StepBatches
+from pixgraph.pretrain.encoders import save_backbone
+from pixgraph.pretrain.reco.config import RecoConfig, check_reco
+from pixgraph.pretrain.reco.labels import Labels, choose, digest, make_source
+from pixgraph.pretrain.reco.method import ReCo
+from pixgraph.pretrain.reco.page import save_pseudo_labels, save_scores
+from pixgraph.pretrain.reco.validation import Validation
+from pixgraph.pretrain.run import check_shares
+from pixgraph.pretrain.segmentation_network import build_segmentation_network
+from pixgraph.pretrain.shared_norm import share_batch_norm
+from pixgraph.pretrain.trainer import Pretrainer
+from pixgraph.report.page import write_report
+from pixgraph.training.atomic import write_json
+from pixgraph.training.device import resolve_device
+from pixgraph.training.distributed import ProcessGroup, World, local_rank
+from pixgraph.training.loop import record_environment
+from pixgraph.training.randomness import torch_seed
+from pixgraph.training.records import plain
+from pixgraph.training.run import RunFolder, RunTitle, open_run
+from pixgraph.training.signals import StopSignals
+
+SHOWN = 4
+"""Pictures of a kind on the run's page."""
+
+
+def train_reco(config: RecoConfig, resume: bool = False) -> RunFolder:
+    """Train a network from few labels as configured, alone or as one of the processes that torchrun started.
+
+    The run's folder then holds ``backbone.safetensors``, which ``--backbone.weights RUN`` takes, ``labels.json`` with
+    the chosen pictures, checkpoints, metrics, ``scores.json`` with the teacher's last validation, and index.html.
+
+    Args:
+        config: The run's configuration.
+        resume: Continue the run `config.run` where its last checkpoint is.
+
+    Returns:
+        The run's folder, its lock given back.
+
+    Raises:
+        ConfigError: A setting is out of range or unknown, contradicts another, or asks for more labels than there are.
+        DataError: Pictures or masks are missing or broken.
+        CheckpointError: The weights to start from or the checkpoint to resume from do not load.
+        RunError: The run's folder is in use, of another configuration or cannot be written; the training diverged.
+        DependencyError: A library, the device or TensorBoard is not there.
+        TrainingStopped: SIGTERM or SIGINT came; the state is saved.
+    """
+    check_reco(check(config))
+    device = resolve_device(config.device, local_rank())
+    with ProcessGroup("nccl" if device.type == "cuda" else "gloo") as world:
+        check_shares(config, world)
+        split, scored = open_splits(config)
+        labels = choose(split, config.labels, config.seed)
+        signals = StopSignals()
+        # With others waiting for this process in a sum, breaking off would leave them waiting.
+        stop = signals.raise_if_received if world.size == 1 else lambda: None
+        validation = Validation(scored, config.views.short_side, config.val_pictures, stop)
+        method = make_method(config, split.classes, device, world)
+        title = RunTitle("reco", {"dataset": split.name, "method": described(config)})
+        with open_run(config, resume, world, title) as run:
+            text = _made_from(config, split, labels)
+
+            def export(step: int) -> None:
+                """Write the teacher as a backbone that says where it comes from."""
+                save_backbone(method.teacher.network, run.path / "backbone.safetensors", f"{text}, {step} steps")
+
+            batches = StepBatches(make_source(split, labels, config), config.optim, world)
+            trainer = Pretrainer(
+                method,
+                batches,
+                config,
+                run,
+                digest(split, labels),
+                export,
+                world,
+                signals,
+                lambda: validation(method.teacher.network),
+            )
+            if resume:
+                trainer.resume()
+            if world.is_main:
+                record_environment(run, device, world.size, resume)
+                labels.choice.save(run.path / "labels.json")
+                run.summarise(_facts(split, labels, method))
+            try:
+                with signals:
+                    trainer.fit()
+                if world.is_main:
+                    _show(run, config, split, labels, validation, method)
+            finally:
+                if world.is_main:
+                    write_report(run.path)
+    return run
+
+
+def open_splits(config: RecoConfig) -> tuple[SemanticSplit, SemanticSplit]:
+    """The training pictures, and those that are scored.
+
+    Raises:
+        ConfigError: They do not have the same classes.
+        DataError: The data set is not there.
+    """
+    split, scored = open_semantic(config.data, "train"), open_semantic(config.data, config.val_split)
+    if split.ids != scored.ids:
+        raise ConfigError(
+            f"val_split: {config.val_split} of {split.name} has {scored.classes} classes, expected the {split.classes} "
+            "of train; choose another split"
+        )
+    return split, scored
+
+
+def make_method(config: RecoConfig, classes: int, device: torch.device, world: World) -> ReCo:
+    """Student and teacher of a configuration, the same on all processes, with shared batch statistics.
+
+    Raises:
+        ConfigError: The network is unknown.
+        CheckpointError: The weights do not load.
+        DependencyError: A library is not installed.
+    """
+    with torch_seed(config.seed, device):
+        weights = None if config.weights == "imagenet" else config.weights
+        method = ReCo(
+            build_segmentation_network(config.network, weights, classes, config.embedding, config.seed), config
+        )
+    if world.size > 1:
+        share_batch_norm(method.to(device))
+    return method.to(device)
+
+
+def described(config: RecoConfig) -> str:
+    """What a run trains with, in two words: ``supervised``, ``classmix``, ``classmix+reco``."""
+    first = "supervised" if config.mixing == "none" else config.mixing
+    return f"{first}+reco" if config.reco else first
+
+
+def _made_from(config: RecoConfig, split: SemanticSplit, labels: Labels) -> str:
+    """What tables say about the weights."""
+    part = "" if config.labels.ratio is None else f" ({config.labels.ratio})"
+    start = {"random": "scratch", "imagenet": "ImageNet-1k"}.get(config.weights, Path(config.weights).name)
+    kept = f"{len(labels.choice.keys)} labels{part} of {len(split)} pictures of {split.name}"
+    return f"ReCo ({described(config)}) on {kept}, from {start}"
+
+
+def _facts(split: SemanticSplit, labels: Labels, method: ReCo) -> dict[str, Any]:
+    return {
+        "pictures": len(split),
+        "labelled": len(labels.choice.keys),
+        "labels_hash": labels.choice.hash,
+        "classes": split.classes,
+        "parameters": sum(p.numel() for p in method.parameters() if p.requires_grad),
+    }
+
+
+def _show(
+    run: RunFolder, config: RecoConfig, split: SemanticSplit, labels: Labels, validation: Validation, method: ReCo
+) -> None:
+    """Score the teacher once more where this session has not, and keep what the page shows."""
+    network = method.teacher.network
+    if not validation.confusion.counts.any():
+        validation(network)
+    write_json(run.path / "scores.json", plain(validation.to_dict()))
+    save_scores(run.path, validation, network, SHOWN)
+    others = [split.keys.index(key) for key in labels.others]
+    chosen = [others[i * len(others) // SHOWN] for i in range(min(SHOWN, len(others)))]
+    save_pseudo_labels(run.path, split, chosen, network, config.views.short_side, config.pseudo.weak_threshold)

@@ -1,0 +1,106 @@
+"""The teacher's score on a split: accumulated IoU at the pictures' own size."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torchvision.transforms.v2 import functional
+
+from pixgraph.data.base import IGNORE, UNLABELLED
+from pixgraph.data.semantic import SemanticSplit
+from pixgraph.errors import DataError
+from pixgraph.pretrain.segmentation_network import SegmentationNetwork
+from pixgraph.probe.confusion import Confusion
+
+
+class Validation:
+    """Scores a network on the labelled pictures of a split; pictures shrunk once stay in memory.
+
+    Args:
+        split: What is scored on.
+        side: Pictures are shrunk to this short side; 0: they are not. Predictions are compared at full size.
+        pictures: How many pictures, evenly spaced; none: all.
+        stop: Called before each picture; raises to break off.
+
+    Attributes:
+        confusion: Of the last call.
+
+    Raises:
+        DataError: No picture is labelled.
+    """
+
+    def __init__(
+        self,
+        split: SemanticSplit,
+        side: int,
+        pictures: int | None = None,
+        stop: Callable[[], None] = lambda: None,
+    ) -> None:
+        labelled = [i for i in range(len(split)) if split.has_label(i)]
+        if not labelled:
+            raise DataError(f"{split.name} ({split.split}): got no labelled picture, expected some to validate on")
+        wanted = min(pictures or len(labelled), len(labelled))
+        self.indices = [labelled[i * len(labelled) // wanted] for i in range(wanted)]
+        self.split, self.side, self.stop = split, side, stop
+        self.confusion = Confusion(range(split.classes))
+        self._read: dict[int, tuple[torch.Tensor, np.ndarray]] = {}
+
+    @torch.no_grad()
+    def __call__(self, network: SegmentationNetwork) -> dict[str, float]:
+        """Scores of a network, which is left in evaluation mode.
+
+        Returns:
+            ``miou`` and ``pixel_accuracy`` in 0..1.
+        """
+        network.eval()
+        confusion = Confusion(range(self.split.classes))
+        for index in self.indices:
+            self.stop()
+            picture, truth = self.picture(index)
+            confusion.add(predict(network, picture, truth.shape)[0], truth)
+        self.confusion = confusion
+        return {"miou": confusion.miou(), "pixel_accuracy": confusion.accuracy()}
+
+    def picture(self, index: int) -> tuple[torch.Tensor, np.ndarray]:
+        """A shrunk picture (3, h, w) uint8, and its label (H, W) uint8 in which 255 is all that is not scored."""
+        if index not in self._read:
+            rgb, label = self.split.read(index)
+            small = shrink(torch.from_numpy(np.ascontiguousarray(rgb)).permute(2, 0, 1), self.side)
+            self._read[index] = small, np.where(label == UNLABELLED, IGNORE, label).astype(np.uint8)
+        return self._read[index]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The last call's scores as JSON values, with the IoU of each class and the confusion matrix."""
+        data = {"data": self.split.name, "split": self.split.split, "pictures": len(self.indices)}
+        return {**data, **self.confusion.to_dict(self.split.names)}
+
+
+def shrink(picture: torch.Tensor, side: int) -> torch.Tensor:
+    """A picture (3, H, W) with a short side of at most `side` pixels; 0: as it is."""
+    if not side or min(picture.shape[1:]) <= side:
+        return picture
+    return functional.resize(picture, [side], antialias=True)
+
+
+@torch.no_grad()
+def predict(
+    network: SegmentationNetwork, picture: torch.Tensor, size: tuple[int, ...]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Classes of a picture's pixels, and their probabilities.
+
+    Args:
+        network: In the mode in which it is to predict.
+        picture: (3, h, w) uint8.
+        size: Height and width of the answer.
+
+    Returns:
+        (H, W) uint8 and (H, W) float32 in 0..1.
+    """
+    pixels = picture[None].to(network.mean.device).float() / 255
+    logits = F.interpolate(network(pixels)[0].float(), size, mode="bilinear", align_corners=False)
+    confidence, label = logits[0].softmax(0).max(0)
+    return label.to(torch.uint8).cpu().numpy(), confidence.cpu().numpy()
