@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from pixgraph.data.base import IGNORE
+from pixgraph.data.base import IGNORE, UNLABELLED
 from pixgraph.errors import DataError
 
 BACKGROUND = ("background", "_background_", "__background__", "bg")
@@ -25,7 +25,8 @@ class ClassTable:
 
     Attributes:
         names: Class id (1..254) to name; the id is the number in the file, or that plus one where number 0 is a class.
-        ids: int16 (256,): class id of each number, 0 background, 255 unknown, -1 where the file names no such class.
+        ids: int16 (256,): class id of each number, 0 background, 255 unknown, 254 for the number 254 where that is no
+            class (`UNLABELLED`), -1 where the file names no such class.
     """
 
     names: dict[int, str]
@@ -40,10 +41,10 @@ class ClassTable:
         found = self.ids[numbers]
         if found.min(initial=0) < 0:
             strange = ", ".join(str(n) for n in np.unique(numbers[found < 0])[:5])
-            known = ", ".join(str(n) for n in np.flatnonzero(self.ids >= 0)[:20])
+            known = ", ".join(str(n) for n in np.flatnonzero(self.ids[:UNLABELLED] >= 0)[:20])
             raise DataError(
-                f"{where}: got class index {strange}, expected one of classes.json or 255 (first: {known}); name it in "
-                "classes.json or correct the mask"
+                f"{where}: got class index {strange}, expected one of classes.json (first: {known}), 254 or 255; name it "
+                "in classes.json or correct the mask"
             )
         return found.astype(np.uint8)
 
@@ -58,7 +59,7 @@ def read_classes(path: Path) -> ClassTable:
     plain = {n: name.strip().lower() for n, name in named.items()}
     shift = int(plain.get(0, BACKGROUND[0]) not in BACKGROUND + UNKNOWN)
     ids = np.full(256, -1, np.int16)
-    ids[IGNORE] = IGNORE
+    ids[[UNLABELLED, IGNORE]] = UNLABELLED, IGNORE
     if not shift:
         ids[0] = 0
     names: dict[int, str] = {}
@@ -75,6 +76,8 @@ def read_classes(path: Path) -> ClassTable:
             f"{path}: got {len(names)} classes, {len(set(names.values()))} different names, expected 1 to 254 classes "
             "of different names besides background; correct the file"
         )
+    if UNLABELLED in names and UNLABELLED not in named:
+        ids[UNLABELLED] = -1  # a class has this id, so the number means nothing
     return ClassTable(names, ids)
 
 

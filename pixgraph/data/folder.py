@@ -3,9 +3,10 @@
 **A folder a class**: ``images/<class>/<name>.*`` and ``masks/<class>/<name>.png``, one object class a mask, foreground
 above 127 (above 0 where no number exceeds 1). Pictures in ``images/unlabelled/`` have no masks.
 
-**Class indices**: ``images/<name>.*`` and ``masks/<name>.png`` with class indices as pixel values (255: unknown),
-subfolders allowed, and ``classes.json``: ``{"0": "background", "1": "cat"}`` or ``["background", "cat"]``. An entry
-called void, ignore or unlabelled is read as 255; where index 0 is no background it is a class as any other.
+**Class indices**: ``images/<name>.*`` and ``masks/<name>.png`` with class indices as pixel values (255: unknown; 254,
+where that is no class: nobody annotated it, which few-shot episodes take as unknown), subfolders allowed, and
+``classes.json``: ``{"0": "background", "1": "cat"}`` or ``["background", "cat"]``. An entry called void, ignore or
+unlabelled is read as 255; where index 0 is no background it is a class as any other.
 
 In both, a picture without a mask is unlabelled, and a mask without a picture is an error.
 
@@ -24,6 +25,7 @@ import numpy as np
 
 from pixgraph.config import SourceConfig
 from pixgraph.data.base import IGNORE, FewShotDataset, Sample
+from pixgraph.data.base import UNLABELLED as NOT_ANNOTATED
 from pixgraph.data.class_table import ClassTable, read_classes
 from pixgraph.data.images import read_foreground, read_mask
 from pixgraph.data.layout import folders, natural, need, pictures, read_lines, some
@@ -69,6 +71,17 @@ class FolderDataset(FewShotDataset):
         Raises:
             DataError: The mask is missing, broken, of another size than the picture, or has an index that
                 ``classes.json`` does not name.
+        """
+        mask = self.read_partial_mask(index)
+        if NOT_ANNOTATED not in self._ids.values():
+            mask[mask == NOT_ANNOTATED] = IGNORE
+        return mask
+
+    def read_partial_mask(self, index: int) -> np.ndarray:
+        """Class ids, uint8 (H, W), 254 where nobody annotated, 255 unknown.
+
+        Raises:
+            DataError: As `read_mask`.
         """
         path = self.mask_path(index)
         if self._table is None:

@@ -117,7 +117,7 @@ class SemanticSplit:
         Raises:
             DataError: There is no mask, or it is broken.
         """
-        return self.to_classes(self.dataset.read_mask(index))
+        return self.to_classes(self.dataset.read_partial_mask(index))
 
     def to_classes(self, mask: np.ndarray) -> np.ndarray:
         """Class ids of the data set to class numbers, uint8 of any shape; 254 and 255 stay."""

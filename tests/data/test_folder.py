@@ -50,7 +50,7 @@ def test_an_index_without_a_name_is_refused(tmp_path):
     dataset = FolderDataset(fake_index_folder(tmp_path))
     mask_file(tmp_path / "masks/p1.png", rectangles((7, 2, 2, 12, 14), (9, 14, 16, 22, 30)))
     with pytest.raises(
-        DataError, match=r"p1\.png: got class index 7, 9, expected one of classes\.json or 255 \(first: 0, 1, 2, 255\)"
+        DataError, match=r"p1\.png: got class index 7, 9, expected one of classes\.json \(first: 0, 1, 2\), 254 or 255"
     ):
         dataset.read_mask(0)
 
@@ -239,3 +239,26 @@ def test_real_folders(data_root, name, split, pictures, classes):
     dataset = FolderDataset(data_root / name, split)
     assert (len(dataset), len(dataset.class_names)) == (pictures, classes)
     assert set(np.unique(dataset.read_mask(0)).tolist()) <= {*dataset.class_names, 0, 255}
+
+
+def test_what_nobody_annotated_is_unknown_to_episodes(tmp_path):
+    fake_index_folder(tmp_path)
+    partial = rectangles((1, 2, 2, 12, 14), (254, 14, 16, 22, 30), (255, 0, 0, 1, 5))
+    mask_file(tmp_path / "masks/p1.png", partial)
+    dataset = FolderDataset(tmp_path)
+    np.testing.assert_array_equal(dataset.read_mask(0), np.where(partial == 254, 255, partial))
+    np.testing.assert_array_equal(dataset.read_partial_mask(0), partial)
+
+
+@pytest.mark.parametrize(
+    ("names", "number"), [({"0": "background", "254": "last"}, 254), ({"0": "sky", "253": "last"}, 253)]
+)
+def test_a_class_may_have_the_id_254(tmp_path, names, number):
+    fake_index_folder(tmp_path, names)
+    for n in range(1, 5):
+        mask_file(tmp_path / f"masks/p{n}.png", rectangles((number, 2, 2, 12, 14)))
+    assert (FolderDataset(tmp_path).read_mask(0) == 254).sum() == 120
+    if number == 253:
+        mask_file(tmp_path / "masks/p1.png", rectangles((254, 2, 2, 12, 14)))
+        with pytest.raises(DataError, match=r"got class index 254"):
+            FolderDataset(tmp_path).read_mask(0)

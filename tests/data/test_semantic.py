@@ -3,7 +3,7 @@ import json
 import numpy as np
 import pytest
 from fake_own import ADE_CLASSES, MemoryDataset, fake_ade, fake_class_folder, fake_index_folder
-from fakes import fake_camvid, fake_cityscapes, fake_coco, fake_coco_maps, fake_voc, lines, rectangles
+from fakes import fake_camvid, fake_cityscapes, fake_coco, fake_coco_maps, fake_voc, lines, mask_file, rectangles
 
 from pixgraph.data import cityscapes, coco, pascal
 from pixgraph.data.base import IGNORE, UNLABELLED
@@ -95,6 +95,13 @@ def test_a_folder_with_background(tmp_path):
     assert not split.has_label(1)
     assert (split.read(1)[1] == UNLABELLED).all()
     assert split.shows().tolist() == [[True] * 3, [False] * 3, [True] * 3, [True] * 3]
+
+
+def test_partial_masks_of_a_folder_keep_both_codes(tmp_path):
+    fake_index_folder(tmp_path)
+    partial = rectangles((1, *BOX), (254, *OTHER), (255, 0, 0, 1, 5))
+    mask_file(tmp_path / "masks" / "p1.png", partial)
+    np.testing.assert_array_equal(open_semantic(str(tmp_path), "all").read_label(0), partial)
 
 
 def test_a_folder_where_number_zero_is_a_class(tmp_path):
