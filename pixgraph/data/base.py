@@ -80,7 +80,7 @@ class FewShotDataset(ABC):  # noqa: B024 - a subclass may replace the readers, n
         return self.checked_size(index, read_mask(self.mask_path(index)))
 
     def read_partial_mask(self, index: int) -> np.ndarray:
-        """The mask with `UNLABELLED` where nobody annotated and `read_mask` has 255; the same where there is no such pixel.
+        """The mask with `UNLABELLED` where nobody annotated; `read_mask` has 255 there.
 
         Raises:
             DataError: As `read_mask`.

@@ -43,8 +43,8 @@ class ClassTable:
             strange = ", ".join(str(n) for n in np.unique(numbers[found < 0])[:5])
             known = ", ".join(str(n) for n in np.flatnonzero(self.ids[:UNLABELLED] >= 0)[:20])
             raise DataError(
-                f"{where}: got class index {strange}, expected one of classes.json (first: {known}), 254 or 255; name it "
-                "in classes.json or correct the mask"
+                f"{where}: got class index {strange}, expected one of classes.json (first: {known}), 254 or 255; "
+                "name it in classes.json or correct the mask"
             )
         return found.astype(np.uint8)
 
