@@ -89,7 +89,9 @@ class SPMLConfig:
         data: NAME:FOLDER of a data set with a mask a picture, such as camvid:DIR, or a folder of pictures and masks.
         train_split: Split that is trained on.
         val_split: Split that is validated on.
-        val_pictures: Pictures of it, evenly spaced; none: all.
+        holdout: Share of the training pictures that are scored instead of `val_split`, and not trained on; for data
+            sets whose splits have different classes. 0: none.
+        val_pictures: Scored pictures, evenly spaced; none: all.
         annotation: What the training is told of each picture.
         marks: Where that comes from.
         network: "deeplabv3plus:ENCODER" or "unet:ENCODER" with an encoder of segmentation_models_pytorch, "unet" or
@@ -112,6 +114,7 @@ class SPMLConfig:
     data: str = ""
     train_split: str = "train"
     val_split: str = "val"
+    holdout: float = 0.0
     val_pictures: int | None = None
     annotation: Literal["masks", "points", "scribbles", "boxes", "tags"] = "points"
     marks: MarksConfig = field(default_factory=MarksConfig)

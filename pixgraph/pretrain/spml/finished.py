@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from pixgraph.config_check import build
-from pixgraph.data.semantic import SemanticSplit, open_semantic
+from pixgraph.data.semantic import SemanticSplit
 from pixgraph.pretrain.reco.validation import Validation
 from pixgraph.pretrain.spml.config import SPMLConfig
 from pixgraph.pretrain.spml.method import SPML
-from pixgraph.pretrain.spml.run import make_method, make_retrieval
+from pixgraph.pretrain.spml.run import make_method, make_retrieval, open_splits
 from pixgraph.pretrain.spml.scoring import score_classes
 from pixgraph.pretrain.spml.weak_labels import PSEUDO, PseudoLabels, WeakLabels
 from pixgraph.training.checkpoint import load_checkpoint, load_weights
@@ -21,35 +22,34 @@ from pixgraph.training.distributed import World
 from pixgraph.training.records import plain, read_config
 
 
-def load_spml(run: str | Path, split: SemanticSplit, device: torch.device) -> tuple[SPML, SPMLConfig, int]:
-    """The method after the last step that a run has saved, in evaluation mode, with its configuration and step.
+def load_spml(run: str | Path, config: SPMLConfig, split: SemanticSplit, device: torch.device) -> tuple[SPML, int]:
+    """The method after the last step that a run has saved, in evaluation mode, and the step.
 
     Args:
         run: Its folder.
+        config: Its configuration.
         split: Pictures with the classes that it was trained on.
         device: Where to put it.
 
     Raises:
-        RunError: There is no such run.
-        CheckpointError: Its checkpoint is broken, or was trained on other classes.
+        CheckpointError: The checkpoint is missing or broken, or was trained on other classes.
     """
-    config = build(SPMLConfig, read_config(Path(run)))
-    config.weights = "random"  # the checkpoint has them all
     path = Path(run) / "checkpoints" / "last.pt"
     state = load_checkpoint(path)
-    method = make_method(config, split, torch.device("cpu"), World())
+    started = dataclasses.replace(config, weights="random")  # the checkpoint has them all
+    method = make_method(started, split, torch.device("cpu"), World())
     load_weights(method, state["method"], path)
-    return method.to(device).eval(), config, state["step"]
+    return method.to(device).eval(), state["step"]
 
 
 def score_run(
-    run: str | Path, split: str = "test", data: str | None = None, device: str = "auto", retrieval: bool = True
+    run: str | Path, split: str | None = "test", data: str | None = None, device: str = "auto", retrieval: bool = True
 ) -> dict[str, Any]:
     """Scores of a run's classifier on all pictures of a split, and of segment retrieval with its training pictures.
 
     Args:
         run: Its folder.
-        split: What to score on.
+        split: What to score on; none: its validation split. A run with `holdout` is scored on the pictures held out.
         data: Where the data set is now, as NAME:FOLDER; none: where it was.
         device: Where to compute.
         retrieval: Also score retrieval; it cuts all training pictures into segments first.
@@ -65,17 +65,16 @@ def score_run(
     """
     where = resolve_device(device)
     config = build(SPMLConfig, read_config(Path(run)))
-    place = data or config.data
-    opened = open_semantic(place, split)
-    method, config, step = load_spml(run, opened, where)
-    validation = Validation(opened, config.views.short_side)
+    config.data, config.val_split = data or config.data, split or config.val_split
+    train, scored = open_splits(config)
+    method, step = load_spml(run, config, train, where)
+    validation = Validation(scored, config.views.short_side)
     validation(method.labeller())
     found = {**plain(validation.to_dict()), "step": step}
     if retrieval:
-        train = open_semantic(place, config.train_split)
         labels = WeakLabels(train, config.annotation, config.marks)
         labels.pseudo = PseudoLabels(Path(run) / PSEUDO, train) if config.annotation == "tags" else None
         asked = make_retrieval(method, config, labels, where)
-        confusion = score_classes(asked.classify, opened, validation.indices, config.views.short_side, where)
-        found["retrieval"] = plain(confusion.to_dict(opened.names))
+        confusion = score_classes(asked.classify, scored, validation.indices, config.views.short_side, where)
+        found["retrieval"] = plain(confusion.to_dict(scored.names))
     return found

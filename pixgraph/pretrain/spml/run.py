@@ -8,6 +8,7 @@ import torch
 
 from pixgraph.config_check import check
 from pixgraph.data.semantic import SemanticSplit, open_semantic
+from pixgraph.data.subset import hold_out
 from pixgraph.errors import ConfigError
 from pixgraph.pretrain.batches import StepBatches
 from pixgraph.pretrain.encoders import save_backbone
@@ -111,7 +112,10 @@ def open_splits(config: SPMLConfig) -> tuple[SemanticSplit, SemanticSplit]:
         ConfigError: They do not have the same classes.
         DataError: The data set is not there.
     """
-    train, scored = open_semantic(config.data, config.train_split), open_semantic(config.data, config.val_split)
+    train = open_semantic(config.data, config.train_split)
+    if config.holdout:
+        return hold_out(train, config.holdout)
+    scored = open_semantic(config.data, config.val_split)
     if train.ids != scored.ids:
         raise ConfigError(
             f"val_split: {config.val_split} of {train.name} has {scored.classes} classes, expected the {train.classes} "

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
-sys.path.insert(0, str(Path(__file__).parents[2] / "data"))
-from fakes import lines, mask_file, picture, rectangles
+sys.path.insert(0, str(Path(__file__).parent))
+from small_camvid import options, small_camvid
 
 from pixgraph.backbones.build import build_backbone
 from pixgraph.cli.main import main
@@ -18,46 +18,17 @@ from pixgraph.pretrain.trainer import Pretrainer
 from pixgraph.training.checkpoint import load_checkpoint
 from pixgraph.training.run import RunFolder
 
-SIZE = (48, 64)
-TINY = {
-    "network": "unet-small",
-    "weights": "random",
-    "embedding": 8,
-    "views.size": 32,
-    "spml.grid": "[2, 2]",
-    "spml.bank_segments": 64,
-    "spml.num_regions": 6,
-    "spml.hidden": 6,
-    "optim.steps": 3,
-    "optim.batch": 2,
-    "optim.val_every": 2,
-    "optim.log_every": 1,
-    "optim.save_every": 1,
-    "val_pictures": 1,
-    "device": "cpu",
-}
-
 
 @pytest.fixture
 def root(tmp_path, monkeypatch):
-    """CamVid with all classes in every frame."""
-    boxes = [(c, 4 * c, 0, 4 * c + 4, SIZE[1]) for c in range(len(CLASSES))]
-    mask = rectangles((11, 0, 0, *SIZE), *boxes, size=SIZE)
-    for split in ("train", "val"):
-        for i in range(3):
-            picture(tmp_path / "camvid" / split / f"{split}_{i}.png", i, SIZE)
-            mask_file(tmp_path / "camvid" / f"{split}annot" / f"{split}_{i}.png", mask)
-        lines(tmp_path / "camvid" / f"{split}.txt", *(f"/{split}/{split}_{i}.png" for i in range(3)))
+    small_camvid(tmp_path / "camvid")
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
 
 def words(run="r", **settings):
-    named = {**TINY, **{key.replace("__", "."): value for key, value in settings.items()}}
-    return [
-        *("pretrain", "spml", "--data", "camvid:camvid", "--run", run),
-        *(f"--{key}={value}" for key, value in named.items()),
-    ]
+    named = {key.replace("__", "."): value for key, value in settings.items()}
+    return ["pretrain", "spml", "--data", "camvid:camvid", "--run", run, *options(named)]
 
 
 def logged(root, run, kind):
@@ -159,6 +130,18 @@ def test_bad_settings_end_in_one_line_and_leave_nothing(root, settings, message,
     assert message in error
     assert len(error.strip().splitlines()) == 1
     assert not (root / "runs" / "r").exists()
+
+
+def test_pictures_held_out_are_scored_and_not_trained_on(root):
+    assert main(words(holdout=0.4)) == 0
+    scores = json.loads((root / "runs/r/scores.json").read_text())
+    assert scores["split"] == "train"
+    assert "of 2 pictures of camvid" in build_backbone(BackboneConfig(weights="runs/r")).pretrained_on
+    from pixgraph.pretrain.spml.finished import score_run
+
+    again = score_run("runs/r", "val", device="cpu")
+    assert (again["miou"], again["step"]) == (scores["miou"], 3)
+    assert again["retrieval"]["classes"] == list(CLASSES)
 
 
 def test_no_data_is_told(capsys):
