@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -22,8 +22,6 @@ COMPACTNESS = 10.0
 """SLIC's weight of the place against the colour."""
 DENSE = 256
 """Maps of at most so many cells are averaged by one matrix product."""
-
-_CUTS: ByteLRU[torch.Tensor] = ByteLRU(1 << 28)
 
 
 class Shares(NamedTuple):
@@ -98,8 +96,7 @@ class SegmentMap:
         """What each cell of a map of height x width counts in the mean over each segment: (n, height * width)."""
         if (height, width) not in self._weights:
             shares = self._by_segment
-            one = torch.eye(height * width, device=self.where.device).unflatten(1, (height, width))
-            cells = resample(one, *self.grid).flatten(1).T.contiguous()
+            cells = _interpolation((height, width), self.grid).to(self.where.device)
             weight = shares.pixels / self.sizes[shares.segment]
             self._weights[height, width] = F.embedding_bag(
                 shares.cell, cells, shares.start, per_sample_weights=weight, mode="sum"
@@ -130,6 +127,10 @@ class SegmentMap:
         return down[:, None] * columns + torch.arange(width, device=self.where.device) * columns // width
 
 
+_CUTS: ByteLRU[torch.Tensor] = ByteLRU(1 << 28)  # of many pictures, in two bytes a pixel
+_RECENT: ByteLRU[SegmentMap] = ByteLRU(1 << 27)  # of few, with all that was computed of them
+
+
 def segment_map(picture: Picture, segments: int) -> SegmentMap:
     """The picture's superpixels: SLIC (Achanta et al. 2012) of scikit-image on its colours alone.
 
@@ -145,12 +146,16 @@ def segment_map(picture: Picture, segments: int) -> SegmentMap:
     check_finite(picture.rgb, picture.key)
     rgb = picture.rgb.detach().cpu().contiguous().numpy()
     key = f"{hashlib.blake2b(rgb.tobytes()).hexdigest()} {rgb.shape} {segments}"
-    found = _CUTS.get(key)
-    if found is None:
-        found = torch.from_numpy(_slic(rgb, segments))
-        _CUTS.put(key, found, found.numel() * found.element_size())
-    where = found.long()
-    return SegmentMap(where.to(picture.rgb.device), int(where.max()) + 1)
+    known = _RECENT.get(f"{key} {picture.rgb.device}")
+    if known is not None:
+        return known
+    cut = _CUTS.get(key)
+    if cut is None:
+        cut = torch.from_numpy(_slic(rgb, segments))
+        _CUTS.put(key, cut, cut.nbytes)
+    found = SegmentMap(cut.long().to(picture.rgb.device), int(cut.max()) + 1)
+    _RECENT.put(f"{key} {picture.rgb.device}", found, 4 * found.where.nbytes)
+    return found
 
 
 def _slic(rgb: np.ndarray, segments: int) -> np.ndarray:
@@ -159,6 +164,13 @@ def _slic(rgb: np.ndarray, segments: int) -> np.ndarray:
 
     cut = slic(rgb.transpose(1, 2, 0), segments, compactness=COMPACTNESS, start_label=0)
     return np.unique(cut, return_inverse=True)[1].reshape(cut.shape).astype(np.int16)
+
+
+@lru_cache(maxsize=16)
+def _interpolation(size: tuple[int, int], grid: tuple[int, int]) -> torch.Tensor:
+    """What each cell of a map of `size` counts in each cell of the finer or coarser `grid`."""
+    one = torch.eye(size[0] * size[1]).unflatten(1, size)
+    return resample(one, *grid).flatten(1).T.contiguous()  # (rows * columns, height * width)
 
 
 def _starts(things: torch.Tensor, count: int) -> torch.Tensor:

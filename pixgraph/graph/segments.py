@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -21,6 +22,12 @@ from pixgraph.graph.edge_blocks import ListedEdges
 from pixgraph.graph.edges import EdgeKind
 from pixgraph.graph.embedding import EmbeddingSpace, chosen_levels
 from pixgraph.graph.segment_map import SegmentMap, segment_map
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
+
+ROWS = 1024
+"""Segments whose distances to all others are held at once."""
 
 
 @dataclass(frozen=True)
@@ -167,34 +174,31 @@ def hops(segments: SegmentMap, distances: Sequence[int]) -> tuple[torch.Tensor, 
     Raises:
         ConfigError: A distance is below 1.
     """
-    from scipy.sparse import coo_array, eye_array
-
     if min(distances, default=1) < 1:
         raise ConfigError(f"dilations: got {min(distances)}, expected steps of 1 or more between segments")
-    where = segments.where.cpu().numpy()
-    pairs = np.concatenate(
-        [
-            np.stack([where[1:].ravel(), where[:-1].ravel()]),
-            np.stack([where[:, 1:].ravel(), where[:, :-1].ravel()]),
-        ],
-        axis=1,
-    )
-    pairs = pairs[:, (pairs[0] != pairs[1]) & (pairs.max(0) < segments.count)]
-    both = np.concatenate([pairs, pairs[::-1]], axis=1)
-    shape = (segments.count, segments.count)
-    touching = coo_array((np.ones(both.shape[1], np.float32), tuple(both)), shape=shape).tocsr()
-    ring = within = eye_array(segments.count, dtype=np.float32, format="csr")
-    found = []
-    for distance in range(1, max(distances, default=0) + 1):
-        ring = ((ring @ touching) > 0).astype(np.float32)
-        ring = ((ring - within) > 0).astype(np.float32)
-        within = ((within + ring) > 0).astype(np.float32)
-        if distance in distances:
-            found.append(np.stack(ring.nonzero()))
-    ends = np.concatenate(found, axis=1).astype(np.int64) if found else np.empty((2, 0), np.int64)
-    ends = ends[:, np.lexsort((ends[0], ends[1]))]
-    src, dst = torch.from_numpy(ends).to(segments.where.device)
+    from scipy.sparse.csgraph import dijkstra
+
+    touching, count = _touching(segments), segments.count
+    found = [np.empty((2, 0), np.int64)]
+    for first in range(0, count, ROWS):
+        rows = np.arange(first, min(first + ROWS, count))
+        steps = dijkstra(touching, indices=rows, unweighted=True, limit=max(distances, default=0))  # (rows, n)
+        dst, src = np.nonzero(np.isin(steps, list(distances)))
+        found.append(np.stack([src, dst + first]))
+    src, dst = torch.from_numpy(np.concatenate(found, axis=1)).to(segments.where.device)
     return src, dst
+
+
+def _touching(segments: SegmentMap) -> csr_array:
+    """The region adjacency graph: (n, n) with entries in both directions."""
+    from scipy.sparse import csr_array
+
+    where, count = segments.where.cpu().numpy(), segments.count
+    a = np.concatenate([where[1:].ravel(), where[:, 1:].ravel()])
+    b = np.concatenate([where[:-1].ravel(), where[:, :-1].ravel()])
+    joined = (a != b) & (np.maximum(a, b) < count)
+    code = np.unique(np.concatenate([a[joined] * count + b[joined], b[joined] * count + a[joined]]))
+    return csr_array((np.ones(len(code)), (code // count, code % count)), shape=(count, count))
 
 
 def adjacency_block(nodes: SegmentNodes, config: GraphConfig) -> ListedEdges:
