@@ -9,6 +9,7 @@ from pixgraph.data.base import IGNORE, UNLABELLED
 from pixgraph.data.centre_lines import centre_lines, scribble_along
 from pixgraph.data.marks import Box, from_marks
 from pixgraph.data.mask_parts import SMALLEST, MaskParts
+from pixgraph.data.semantic import open_semantic
 from pixgraph.errors import ConfigError
 
 CORNERS_TOO = np.ones((3, 3))
@@ -199,3 +200,17 @@ def test_bad_settings():
         make_annotation(mask, "points", num_points=0)
     with pytest.raises(ConfigError, match=r"seed: got -2"):
         make_annotation(mask, "points", -2)
+
+
+@pytest.mark.data
+@pytest.mark.parametrize("place", ["camvid", "ade20k-objects"])
+def test_marks_of_real_masks_are_right_and_leave_no_class_out(data_root, place):
+    split = open_semantic(f"{place}:{data_root / place}", "val")
+    for index in range(0, len(split), len(split) // 5):
+        mask = split.read_label(index)
+        for kind in ("points", "scribbles"):
+            label = make_annotation(mask, kind, 0, split.keys[index], background=split.background).label
+            marked = label < UNLABELLED
+            np.testing.assert_array_equal(label[marked], mask[marked])
+            assert set(np.unique(label[marked])) == set(np.unique(mask[mask < UNLABELLED]))
+            assert marked.mean() < 0.1
