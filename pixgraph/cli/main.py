@@ -49,7 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if not _out_of_memory(error):
             raise
         return _fail(
-            "out of memory: take a smaller backbone.size, a larger graph.stride or a smaller train.batch or optim.batch "
+            "out of memory: take a smaller backbone.size, train.batch or optim.batch, or a larger graph.stride "
             f"({str(error).splitlines()[0] if str(error) else type(error).__name__})"
         )
 

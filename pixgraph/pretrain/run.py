@@ -72,7 +72,8 @@ def pretrain(config: PretrainConfig, resume: bool = False) -> RunFolder:
                 save_backbone(method.encoder, run.path / "backbone.safetensors", text)
 
             batches = StepBatches(views, config.optim, world)
-            trainer = Pretrainer(method, batches, config, run, digest(pictures.paths), export, world, signals := StopSignals())
+            signals, files = StopSignals(), digest(pictures.paths)
+            trainer = Pretrainer(method, batches, config, run, files, export, world, signals)
             if resume:
                 trainer.resume()
             if world.is_main:
