@@ -27,6 +27,19 @@ def pca_colors(pictures: Sequence[Picture], embedding: Embedding, stride: int = 
         One (H, W, 3) uint8 at the working size a picture.
     """
     cells = [embedding.cells(picture, stride) for picture in pictures]
+    return paint_cells(cells, [(int(p.rgb.shape[-2]), int(p.rgb.shape[-1])) for p in pictures])
+
+
+def paint_cells(cells: Sequence[torch.Tensor], sizes: Sequence[tuple[int, int]]) -> list[np.ndarray]:
+    """The colours of `pca_colors` for maps of vectors.
+
+    Args:
+        cells: (h, w, C) a picture.
+        sizes: Height and width of its colours.
+
+    Returns:
+        One (H, W, 3) uint8 a picture.
+    """
     rows = torch.cat([c.flatten(0, 1) for c in cells]).double()
     rows = rows - rows.mean(0)
     _, vectors = torch.linalg.eigh(rows.T @ rows)  # ascending
@@ -36,10 +49,10 @@ def pca_colors(pictures: Sequence[Picture], embedding: Embedding, stride: int = 
     low, high = np.percentile(values.cpu().numpy(), (1, 99), axis=0)
     scaled = (values.cpu().numpy() - low) / np.maximum(high - low, 1e-9)
     painted, start = [], 0
-    for picture, c in zip(pictures, cells, strict=True):
+    for wanted, c in zip(sizes, cells, strict=True):
         size = c.shape[0] * c.shape[1]
         image = torch.from_numpy(scaled[start : start + size]).float().T.reshape(1, 3, *c.shape[:2])
-        full = F.interpolate(image, picture.rgb.shape[-2:], mode="bilinear", align_corners=False)[0]
+        full = F.interpolate(image, wanted, mode="bilinear", align_corners=False)[0]
         painted.append((255 * full.clamp(0, 1)).round().byte().permute(1, 2, 0).numpy())
         start += size
     return painted

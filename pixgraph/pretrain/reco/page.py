@@ -22,7 +22,9 @@ SIDE = 240
 """Longer side of a small picture."""
 
 
-def save_scores(run_folder: str | Path, validation: Validation, network: SegmentationNetwork, count: int = 4) -> None:
+def save_scores(
+    run_folder: str | Path, validation: Validation, network: SegmentationNetwork, count: int = 4, who: str = "teacher"
+) -> None:
     """Keep the class table and some pictures of a validation for the run's page.
 
     Args:
@@ -30,6 +32,7 @@ def save_scores(run_folder: str | Path, validation: Validation, network: Segment
         validation: Its last call's scores are shown.
         network: What was scored.
         count: Pictures, evenly spaced.
+        who: What to call the network.
     """
     scores = validation.to_dict()
     table = [["class", "IoU %", "pixels %"]]
@@ -47,13 +50,13 @@ def save_scores(run_folder: str | Path, validation: Validation, network: Segment
         label, confidence = predict(network, picture, tuple(picture.shape[1:]))
         rgb = picture.permute(1, 2, 0).numpy()
         tiles = [
-            _tile("picture", rgb),
-            _tile("truth", overlay(rgb, _colours(_nearest(truth, label.shape)))),
-            _tile("prediction", overlay(rgb, _colours(label))),
-            _tile("confidence of the teacher", heat(confidence)),
+            small_tile("picture", rgb),
+            small_tile("truth", overlay(rgb, label_colours(_nearest(truth, label.shape)))),
+            small_tile("prediction", overlay(rgb, label_colours(label))),
+            small_tile(f"confidence of the {who}", heat(confidence)),
         ]
         panels.append(Panel(validation.split.keys[index], "", tiles))
-    title = f"The teacher on {scores['data']}/{scores['split']}: {scores['pictures']} pictures"
+    title = f"The {who} on {scores['data']}/{scores['split']}: {scores['pictures']} pictures"
     save_sheets(run_folder, "1-scores", title, [Sheet("Colours", legend(validation.split.names))], table, panels)
 
 
@@ -82,12 +85,12 @@ def save_pseudo_labels(
         picture = shrink(torch.from_numpy(np.ascontiguousarray(rgb)).permute(2, 0, 1), side)
         label, confidence = predict(network, picture, tuple(picture.shape[1:]))
         small = picture.permute(1, 2, 0).numpy()
-        kept = np.where(confidence >= threshold, _colours(label), 0).astype(np.uint8)
+        kept = np.where(confidence >= threshold, label_colours(label), 0).astype(np.uint8)
         tiles = [
-            _tile("picture", small),
-            _tile("pseudo label", overlay(small, _colours(label))),
-            _tile(f"confidence >= {threshold:g}", overlay(small, kept)),
-            _tile("confidence", heat(confidence)),
+            small_tile("picture", small),
+            small_tile("pseudo label", overlay(small, label_colours(label))),
+            small_tile(f"confidence >= {threshold:g}", overlay(small, kept)),
+            small_tile("confidence", heat(confidence)),
         ]
         share = 100 * float((confidence >= threshold).mean())
         panels.append(Panel(split.keys[index], f"{share:.0f} % of the pixels are at {threshold:g} or above", tiles))
@@ -121,7 +124,7 @@ def legend(names: Sequence[str]) -> bytes:
     return buffer.getvalue()
 
 
-def _colours(label: np.ndarray) -> np.ndarray:
+def label_colours(label: np.ndarray) -> np.ndarray:
     """Class numbers to the numbers of their colours; 0, which is not tinted, is for what has no class."""
     return np.where(label >= UNLABELLED, np.where(label == IGNORE, IGNORE, 0), label + 1).astype(np.uint8)
 
@@ -131,7 +134,8 @@ def _nearest(label: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
     return label[rows[:, None], columns[None]]
 
 
-def _tile(caption: str, image: np.ndarray) -> Tile:
+def small_tile(caption: str, image: np.ndarray) -> Tile:
+    """A picture (H, W, 3) uint8 whose longer side is at most `SIDE`, with words below it."""
     from PIL import Image
 
     height, width = image.shape[:2]

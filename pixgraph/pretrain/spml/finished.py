@@ -74,7 +74,7 @@ def score_run(
     if retrieval:
         labels = WeakLabels(train, config.annotation, config.marks)
         labels.pseudo = PseudoLabels(Path(run) / PSEUDO, train) if config.annotation == "tags" else None
-        asked = make_retrieval(method, config, labels, where)
+        asked = make_retrieval(method, labels, config.views.short_side)
         confusion = score_classes(asked.classify, scored, validation.indices, config.views.short_side, where)
         found["retrieval"] = plain(confusion.to_dict(scored.names))
     return found

@@ -19,6 +19,7 @@ from pixgraph.pretrain.segmentation_network import build_segmentation_network
 from pixgraph.pretrain.shared_norm import share_batch_norm
 from pixgraph.pretrain.spml.config import SPMLConfig, check_spml
 from pixgraph.pretrain.spml.method import SPML
+from pixgraph.pretrain.spml.page import save_retrieval, save_segments
 from pixgraph.pretrain.spml.retrieval import SegmentRetrieval
 from pixgraph.pretrain.spml.source import WeakSource
 from pixgraph.pretrain.spml.tag_labels import TagLabeller, write_labels
@@ -77,9 +78,10 @@ def pretrain_spml(config: SPMLConfig, resume: bool = False) -> RunFolder:
                 """Write the network as a backbone that says where it comes from."""
                 save_backbone(method.network, run.path, f"{_made_from(config, labels)}, {step} steps")
 
+            source = make_source(config, labels)
             trainer = Pretrainer(
                 method,
-                StepBatches(make_source(config, labels), config.optim, world),
+                StepBatches(source, config.optim, world),
                 config,
                 run,
                 labels.digest,
@@ -98,7 +100,7 @@ def pretrain_spml(config: SPMLConfig, resume: bool = False) -> RunFolder:
                 with signals:
                     trainer.fit()
                 if world.is_main:
-                    _show(run, validation, method)
+                    _show(run, validation, method, source)
             finally:
                 if world.is_main:
                     write_report(run.path)
@@ -159,14 +161,14 @@ def fit_tags(config: SPMLConfig, labels: WeakLabels, method: SPML, device: torch
     return found
 
 
-def make_retrieval(method: SPML, config: SPMLConfig, labels: WeakLabels, device: torch.device) -> SegmentRetrieval:
+def make_retrieval(method: SPML, labels: WeakLabels, short_side: int) -> SegmentRetrieval:
     """Segment retrieval with the training pictures and what is known of them; the method is then evaluating.
 
     Raises:
         DataError: Nothing is annotated, or a file is missing or broken.
     """
-    found = SegmentRetrieval(method.eval().embed, method.classes, device=device)
-    found.remember(labels.split, labels.indices, labels.known, config.views.short_side)
+    found = SegmentRetrieval(method.eval().embed, method.classes, device=method.network.mean.device)
+    found.remember(labels.split, labels.indices, labels.known, short_side)
     return found
 
 
@@ -187,10 +189,14 @@ def _made_from(config: SPMLConfig, labels: WeakLabels) -> str:
     return f"SPML ({described(config)}) on {config.annotation} of {pictures}, from {start}"
 
 
-def _show(run: RunFolder, validation: Validation, method: SPML) -> None:
-    """Score the classifier once more where this session has not, and keep what the page shows."""
+def _show(run: RunFolder, validation: Validation, method: SPML, source: WeakSource) -> None:
+    """Score the classifier once more where this session has not, score retrieval, and keep what the page shows."""
     network = method.labeller()
     if not validation.confusion.counts.any():
         validation(network)
-    write_json(run.path / "scores.json", plain(validation.to_dict()))
-    save_scores(run.path, validation, network)
+    save_scores(run.path, validation, network, who="classifier")
+    save_segments(run.path, method, source)
+    asked = make_retrieval(method, source.labels, source.config.short_side)
+    retrieved = save_retrieval(run.path, asked, source.labels.split, validation)
+    write_json(run.path / "scores.json", {**plain(validation.to_dict()), "retrieval": retrieved})
+    run.summarise({"scores": {"classifier": validation.confusion.miou(), "retrieval": retrieved["miou"]}})
