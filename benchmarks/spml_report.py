@@ -6,6 +6,7 @@ from typing import Any
 
 from recording import MORE, mean_and_deviation, percent, table
 
+METHODS = ("classifier", "spml", "spml+")
 KINDS = ("points", "scribbles", "boxes", "tags", "masks")
 REGIONS = {"slic": "SLIC", "felzenszwalb": "Felzenszwalb"}
 
@@ -24,7 +25,8 @@ def report(result: dict[str, Any]) -> str:
         "network and classifier without contrasts, trained on the same marks for as many steps, its gradient reaching "
         f"the network. Low-level regions of SPML: {regions} of scikit-image in place of HED-OWT-UCM. Retrieval: the "
         "class of most of the 20 nearest training segments. Spread: standard deviation over the seeds, each with its "
-        "own marks; gains are means of the differences of the same seed."
+        "own marks; gains are means of the differences to the classifier of the same seed. spml+: the "
+        "classifier's gradient reaches the network, too."
     )
     return f"{about}\n\n{table(head, rows)}\n\n{MORE}\n\n## Classes\n\n{_classes(runs, kinds)}"
 
@@ -32,7 +34,7 @@ def report(result: dict[str, Any]) -> str:
 def _kind(kind: str, runs: list[dict[str, Any]]) -> list[list[str]]:
     """One row a method."""
     rows, before = [], None
-    for method in ("classifier", "spml"):
+    for method in METHODS:
         own = {run["seed"]: run for run in runs if (run["annotation"], run["method"]) == (kind, method)}
         if not own:
             continue
@@ -46,13 +48,13 @@ def _kind(kind: str, runs: list[dict[str, Any]]) -> list[list[str]]:
             for key in ("miou", "pixel_accuracy", "retrieval")
         )
         rows.append([f"{kind}, {method}", score, gain, right, found, str(len(own)), f"{minutes:.1f}"])
-        before = own
+        before = before or own
     return rows
 
 
 def _classes(runs: list[dict[str, Any]], kinds: list[str]) -> str:
     """IoU of each class, mean over the seeds."""
-    pairs = [(kind, method) for kind in kinds for method in ("classifier", "spml")]
+    pairs = [(kind, method) for kind in kinds for method in METHODS]
     columns = [pair for pair in pairs if any((run["annotation"], run["method"]) == pair for run in runs)]
     rows = []
     for number, name in enumerate(runs[0]["classes"]):

@@ -158,6 +158,7 @@ BOUNDS: dict[str, Bounds] = {
     "contrast.num_negatives": ONE_UP,
     "contrast.threshold": SHARE,
     "val_pictures": ONE_UP,
+    "head_scale": POSITIVE,
     "holdout": Bounds(0, 1, open_high=True),
     "embedding": ONE_UP,
     "cache_mb": COUNT,

@@ -83,6 +83,7 @@ class Pretrainer(Session):
         world: The processes; only the first one writes.
         stop: Tells that a signal came.
         validate: Scores what is trained, every `optim.val_every` steps; see `Session.validate_with`.
+        optimizer: Of the method's parameters; none: the one that the configuration names.
     """
 
     def __init__(
@@ -96,6 +97,7 @@ class Pretrainer(Session):
         world: World | None = None,
         stop: StopSignals | None = None,
         validate: Callable[[], Mapping[str, Any]] | None = None,
+        optimizer: torch.optim.Optimizer | None = None,
     ) -> None:
         super().__init__(run, config.optim.steps, world)
         self.method, self.batches, self.config = method, batches, config
@@ -103,7 +105,7 @@ class Pretrainer(Session):
         self.stop = StopSignals() if stop is None else stop
         self.parameters = [p for p in method.parameters() if p.requires_grad]
         self.device = self.parameters[0].device
-        self.optimizer = build_optimizer(method, config.optim)
+        self.optimizer = build_optimizer(method, config.optim) if optimizer is None else optimizer
         half = config.optim.precision == "float16"
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=half)
         self.validate = validate

@@ -58,3 +58,14 @@ def test_lars_without_timm_says_what_to_install(monkeypatch):
     monkeypatch.setattr(builtins, "__import__", without_timm)
     with pytest.raises(DependencyError, match=r"lars needs timm: pip install 'pixgraph\[timm\]', or take .*adamw"):
         build_optimizer(network(), OptimConfig(optimizer="lars"))
+
+
+def test_scaled_parameters_make_groups_of_their_own():
+    made = network()
+    plain = parameter_groups(made, 0.1, made[1].parameters(), 1.0)
+    assert len(plain) == 2
+    groups = parameter_groups(made, 0.1, made[1].parameters(), 10.0)
+    assert [group.get("lr_scale") for group in groups] == [None, None, 10.0, 10.0]
+    assert {id(p) for p in groups[3]["params"]} == {id(p) for p in made[1].parameters()}
+    assert sum(len(group["params"]) for group in groups) == sum(len(group["params"]) for group in plain)
+    assert len(build_optimizer(made, OptimConfig(), made[1].parameters(), 10.0).param_groups) == 4

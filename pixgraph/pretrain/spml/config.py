@@ -45,6 +45,8 @@ class SegmentConfig:
         bank_segments: Most segments that are remembered of a batch.
         hidden: Channels inside the classifier.
         dropout: Inside the classifier.
+        detach: Whether the classifier sees embeddings without gradient, as in SPML: the contrasts alone form them.
+            Without contrasts it never does.
         sem_ann: Weight of the contrast by annotation; none: the published one, see `relations`.
         sem_occ: Weight of the contrast by co-occurrence of tags.
         img_sim: Weight of the contrast by low-level regions.
@@ -63,6 +65,7 @@ class SegmentConfig:
     bank_segments: int = 2048
     hidden: int = 128
     dropout: float = 0.75
+    detach: bool = True
     sem_ann: float | None = None
     sem_occ: float | None = None
     img_sim: float | None = None
@@ -79,6 +82,11 @@ class SegmentConfig:
     def concentrations(self) -> dict[str, float | None]:
         """Concentrations by relation."""
         return {name: getattr(self, f"k_{name}") for name in ("sem_ann", "sem_occ", "img_sim", "feat_aff")}
+
+
+def _optim() -> OptimConfig:
+    """Short trainings; SPML itself takes SGD for 30000 steps, with the same schedule and scale of the heads."""
+    return OptimConfig(steps=1000, batch=8, lr=2e-4, schedule="poly", val_every=500)
 
 
 @dataclass
@@ -103,6 +111,7 @@ class SPMLConfig:
         spml: Segments, contrasts and classifier.
         views: The crops.
         optim: The optimisation.
+        head_scale: Factor of the learning rate of all that is not the encoder.
         seed: Seed of everything random.
         device: "auto", "cpu", "cuda", "cuda:1" or "mps".
         runs: Folder that holds the run folders.
@@ -124,7 +133,8 @@ class SPMLConfig:
     relations: Literal["auto", "none", "masks", "points", "scribbles", "boxes", "tags", "landmarks"] = "auto"
     spml: SegmentConfig = field(default_factory=SegmentConfig)
     views: LabelledViewConfig = field(default_factory=LabelledViewConfig)
-    optim: OptimConfig = field(default_factory=lambda: OptimConfig(steps=1000, batch=8, val_every=500))
+    optim: OptimConfig = field(default_factory=_optim)
+    head_scale: float = 10.0
     seed: int = 0
     device: str = "auto"
     runs: str = "runs"

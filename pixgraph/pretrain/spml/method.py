@@ -69,9 +69,10 @@ class SPML(nn.Module):
     """Embedding network, pixel classifier and memory bank (Ke et al., ICLR 2021).
 
     The loss is the sum of the contrasts of `relations`, each times its weight, and the classifier's cross entropy. The
-    classifier sees embeddings without gradient, so that the contrasts alone form them. Without any contrast ("none")
-    its gradient reaches the network: the same network and classifier trained on the same marks alone. In the original
-    the weight of `sem_ann` multiplies the cross entropy, too, which there scales the classifier's learning rate only.
+    classifier sees embeddings without gradient, so that the contrasts alone form them, unless `spml.detach` is false.
+    Without any contrast ("none") its gradient reaches the network: the same network and classifier trained on the same
+    marks alone. In the original the weight of `sem_ann` multiplies the cross entropy, too, which there scales the
+    classifier's learning rate only.
 
     Args:
         network: Gives the embedding; its own logits are not used.
@@ -102,6 +103,12 @@ class SPML(nn.Module):
         """Unit embeddings (B, D, h, w) of pictures (B, 3, H, W) in 0..1, at stride 4."""
         return F.normalize(self.network(images)[1].float(), dim=1)
 
+    def heads(self) -> list[nn.Parameter]:
+        """All that is not the encoder: the network's other parts and the classifier."""
+        encoder = {name for name, _ in self.network.named_parameters() if name.startswith("network.encoder.")}
+        others = [p for name, p in self.network.named_parameters() if name not in encoder]
+        return [*others, *self.classifier.parameters()]
+
     def labeller(self) -> Labeller:
         """What classifies pixels, in the mode of this module; it shares its weights."""
         return Labeller(self.network, self.classifier).train(self.training)
@@ -122,7 +129,7 @@ class SPML(nn.Module):
         size = (unit.shape[2], unit.shape[3])
         label = labels_on_cells(batch.labels, size, self.classes)
         with torch.autocast(unit.device.type, enabled=False):
-            seen = unit.detach() if self.strengths else unit
+            seen = unit.detach() if self.strengths and self.spml.detach else unit
             entropy = labelled_cross_entropy(self.classifier(seen), label)
             logs: dict[str, float | torch.Tensor] = {
                 "classifier": entropy.detach(),

@@ -12,6 +12,7 @@ from pixgraph.data.subset import hold_out
 from pixgraph.errors import ConfigError
 from pixgraph.pretrain.batches import StepBatches
 from pixgraph.pretrain.encoders import save_backbone
+from pixgraph.pretrain.optimizers import build_optimizer
 from pixgraph.pretrain.reco.page import save_scores
 from pixgraph.pretrain.reco.validation import Validation
 from pixgraph.pretrain.run import check_shares
@@ -89,6 +90,7 @@ def pretrain_spml(config: SPMLConfig, resume: bool = False) -> RunFolder:
                 world,
                 signals,
                 lambda: validation(method.labeller()),
+                build_optimizer(method, config.optim, method.heads(), config.head_scale),
             )
             if resume:
                 trainer.resume()

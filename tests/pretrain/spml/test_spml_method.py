@@ -80,6 +80,13 @@ def test_the_classifier_does_not_train_the_embedding():
     assert found["classifier.0.weight"].abs().max() > 1e-4
 
 
+def test_the_classifier_trains_the_embedding_where_asked():
+    alone, _ = gradients(tiny_spml(), weak_batch())
+    both, _ = gradients(tiny_spml(detach=False), weak_batch())
+    assert not torch.allclose(alone["network.network.weight"], both["network.network.weight"])
+    torch.testing.assert_close(alone["classifier.0.weight"], both["classifier.0.weight"])
+
+
 def test_without_contrasts_the_classifier_trains_the_embedding():
     method = tiny_spml(relations="none")
     found, logs = gradients(method, weak_batch())
