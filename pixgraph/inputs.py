@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pixgraph.data.base import IGNORE
+from pixgraph.data.base import UNLABELLED
 from pixgraph.data.images import load_image, load_mask, resize_mask
 from pixgraph.errors import DataError
 
@@ -26,14 +26,26 @@ def at_size(probabilities: torch.Tensor, size: tuple[int, ...]) -> torch.Tensor:
 
 
 def shrink_mask(ways: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
-    """`ways` resized by nearest neighbour; a mark that would vanish keeps the one pixel where its centre lies."""
+    """A label resized by nearest neighbour, without losing what is marked.
+
+    Where most of the picture is not marked (254), every mark keeps a pixel of its own, a class before the background.
+    Elsewhere a class that would vanish keeps the one pixel where its centre lies.
+
+    Args:
+        ways: (H, W) uint8: 0 background, 1..253, 254 not marked, 255 unknown.
+        size: Height and width.
+    """
     small = resize_mask(ways, (size[0], size[1])).copy()
-    for way in np.unique(ways):
-        if way not in (0, IGNORE) and not (small == way).any():
-            rows, columns = np.nonzero(ways == way)
-            middle = len(rows) // 2
-            row, column = rows[middle] * size[0] // ways.shape[0], columns[middle] * size[1] // ways.shape[1]
-            small[row, column] = way
+    sparse = bool((ways == UNLABELLED).any())
+    for way in [w for w in np.unique(ways) if w < UNLABELLED]:
+        if not sparse and (way == 0 or (small == way).any()):
+            continue
+        rows, columns = np.nonzero(ways == way)
+        if not sparse:
+            rows, columns = rows[[len(rows) // 2]], columns[[len(columns) // 2]]
+        at = rows * size[0] // ways.shape[0], columns * size[1] // ways.shape[1]
+        taken = sparse & (small[at] < UNLABELLED) & (small[at] > 0)
+        small[at[0][~taken], at[1][~taken]] = way
     return small
 
 

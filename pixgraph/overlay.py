@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from pixgraph.data.base import IGNORE
+from pixgraph.data.base import IGNORE, UNLABELLED
 from pixgraph.data.images import palette
 
 _BAND = 256  # rows at a time: the floats of a large picture would take many times its own memory
@@ -15,7 +15,8 @@ def overlay(rgb: np.ndarray, mask: np.ndarray, strength: float = 0.5) -> np.ndar
 
     Args:
         rgb: (H, W, 3) uint8.
-        mask: (H, W) uint8 class ids; 0 is background, 255 unknown and tinted white.
+        mask: (H, W) uint8 class ids; 0 is background, 254 not marked and left as it is, 255 unknown and
+            tinted white.
         strength: Share of the colour in a tinted pixel, in [0, 1].
 
     Returns:
@@ -33,8 +34,8 @@ def overlay(rgb: np.ndarray, mask: np.ndarray, strength: float = 0.5) -> np.ndar
 def _tint(rgb: np.ndarray, mask: np.ndarray, strength: float) -> np.ndarray:
     colours = palette().astype(np.float32)[mask]  # (H, W, 3)
     colours[mask == IGNORE] = 255
-    share = np.where(mask > 0, strength, 0.0).astype(np.float32)
-    share[edges(mask) & (mask != IGNORE)] = 1
+    share = np.where((mask > 0) & (mask != UNLABELLED), strength, 0.0).astype(np.float32)
+    share[edges(mask) & (mask < UNLABELLED)] = 1
     tinted = rgb * (1 - share[..., None]) + colours * share[..., None]
     return np.round(tinted).astype(np.uint8)
 

@@ -36,6 +36,9 @@ class EvaluateOptions:
         split: Split whose classes are scored; "all" for a folder without splits.
         n_way: Foreground classes in an episode, N.
         k_shot: Labelled pictures of each class, K.
+        support_annotation: What the supports show of their masks; "mix" draws masks, points, scribbles or boxes for
+            each.
+        num_points: Points of each class and of the background, where they show points.
         episodes: Episodes a seed; the protocol's own number when not given.
         seeds: Number of seeds; the protocol's own when not given.
         baselines: Also score the trivial baselines.
@@ -55,6 +58,8 @@ class EvaluateOptions:
     split: Literal["train", "val", "test", "all"] = "test"
     n_way: int = 1
     k_shot: int = 1
+    support_annotation: Literal["masks", "points", "scribbles", "boxes", "mix"] = "masks"
+    num_points: int = 5
     episodes: int | None = None
     seeds: int | None = None
     baselines: bool = True
@@ -92,6 +97,7 @@ def score(options: EvaluateOptions) -> Scored:
     """
     from pixgraph.data.catalog import open_dataset
     from pixgraph.data.protocols import get_protocol
+    from pixgraph.data.support_marks import SupportMarks
     from pixgraph.evaluation.evaluate import evaluate
     from pixgraph.methods import open_method, training_free
     from pixgraph.training.device import resolve_device
@@ -115,6 +121,7 @@ def score(options: EvaluateOptions) -> Scored:
         seeds=None if options.seeds is None else first_seeds(protocol.seeds, options.seeds),
         episodes=options.episodes,
         baselines=options.baselines,
+        marks=SupportMarks(options.support_annotation, options.num_points),
     )
     return Scored(evaluation, predictors, dataset, method.store, protocol)
 
@@ -157,6 +164,8 @@ def keep(options: EvaluateOptions, scored: Scored) -> Path:
 
     folder = _trained_run(options.run) if options.run else RunFolder.create(_as_config(options))
     label = f"{options.split}-{options.n_way}way-{options.k_shot}shot-{options.protocol}"
+    if options.support_annotation != "masks":
+        label += f"-{options.support_annotation}"
     with folder:
         keep_scores(folder, label, scored.evaluation)
         if not options.run:
@@ -190,7 +199,7 @@ def _drawn_graph(options: EvaluateOptions, scored: Scored) -> bytes | None:
     # Episode i depends on the seed and i only: a list that ends with it will do.
     short = replace(scored.protocol, episodes=found[0].episode + 1)
     episode = short.episode_list(scored.dataset, options.n_way, options.k_shot, found[0].seed)[found[0].episode]
-    task = load_task(scored.dataset, episode, scored.store).to("cpu")
+    task = load_task(scored.dataset, episode, scored.store, marks=scored.evaluation.marks).to("cpu")
     return graph_png(draw_graph(task, task_graph(task, options.graph, options.seed)))
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,10 +10,11 @@ import numpy as np
 
 from pixgraph.config import BackboneConfig, Config, GraphConfig
 from pixgraph.config_check import check
-from pixgraph.data.base import IGNORE
-from pixgraph.data.images import load_image
-from pixgraph.errors import ConfigError, DataError, NotFittedError
-from pixgraph.inputs import as_list, at_size, labelled_pair, shrink_mask
+from pixgraph.data.base import IGNORE, UNLABELLED
+from pixgraph.data.images import load_image, resize_mask
+from pixgraph.errors import ConfigError, NotFittedError
+from pixgraph.inputs import as_list, at_size, shrink_mask
+from pixgraph.marked import Support, read_supports, shown_classes
 from pixgraph.methods import Method, open_method
 from pixgraph.presets.named import preset_graph
 from pixgraph.tile_supports import legal_tile_supports, middle_window, support_windows
@@ -124,41 +125,54 @@ class FewShotSegmenter:
         return f"FewShotSegmenter(method={self.method!r}, backbone={self._method.store.backbone.name!r}, {state})"
 
     def fit(
-        self, images: Any, masks: Any, class_names: Mapping[int, str] | None = None, unlabelled: Any = ()
+        self,
+        images: Any,
+        masks: Any = None,
+        class_names: Mapping[int, str] | None = None,
+        unlabelled: Any = (),
+        *,
+        points: Any = None,
+        scribbles: Any = None,
+        boxes: Any = None,
     ) -> FewShotSegmenter:
         """Show the labelled pictures; forgets earlier ones.
 
+        Each picture has a mask, or marks in its place; what marks leave open gets its label from them along the
+        picture's own graph, see `pixgraph.models.completion`.
+
         Args:
             images: One picture or several: paths, PIL images, arrays (H, W, 3) or tensors (3, H, W).
-            masks: As many masks of the pictures' own sizes: 0 background, 1..254 class ids, 255 unknown, or booleans.
-                Clicks and scribbles are masks that are 255 nearly everywhere.
+            masks: As many masks of the pictures' own sizes: 0 background, 1..253 class ids, 254 not marked (clicks and
+                scribbles are masks that are 254 nearly everywhere), 255 unknown, or booleans; `None` for a picture that
+                has marks.
             class_names: Names by class id.
             unlabelled: Further pictures without masks, for graphs with ``unlabelled_knn`` edges.
+            points: For each picture a list of (x, y, class), class 0 for background, or `None`.
+            scribbles: For each picture a list of (corners, class) or (corners, class, width), or `None`; corners are
+                (x, y).
+            boxes: For each picture a list of (x1, y1, x2, y2, class) around its objects, or `None`; x2 and y2 are the
+                first pixels beyond.
 
         Returns:
             The segmenter itself.
 
         Raises:
-            DataError: A picture or mask is broken, their numbers or sizes differ, or no mask shows any class.
+            DataError: A picture, mask or mark is broken, their numbers or sizes differ, marks contradict each other, or
+                none shows any class.
         """
-        pictures, labels = as_list(images), as_list(masks, mask=True)
-        if not pictures or len(pictures) != len(labels):
-            raise DataError(f"fit: got {len(pictures)} pictures and {len(labels)} masks, expected one mask a picture")
-        pairs = [labelled_pair(i, image, mask) for i, (image, mask) in enumerate(zip(pictures, labels, strict=True))]
-        found = sorted({int(v) for _, mask in pairs for v in np.unique(mask)} - {0, IGNORE})
-        if not found:
-            hint = (
-                "255 means unknown: pass mask > 0 where it marks the object"
-                if any((mask == IGNORE).any() for _, mask in pairs)
-                else "expected class ids in 1..254 somewhere"
-            )
-            raise DataError(f"fit: none of the {len(pairs)} masks shows a class; {hint}")
+        return self.fit_supports(read_supports(images, masks, points, scribbles, boxes), class_names, unlabelled)
+
+    def fit_supports(
+        self, supports: Sequence[Support], class_names: Mapping[int, str] | None = None, unlabelled: Any = ()
+    ) -> FewShotSegmenter:
+        """`fit` with pictures that are decoded already."""
+        found = shown_classes(supports)
         others = [load_image(image) for image in as_list(unlabelled)]
-        self._support = self._tile_support = self._labelled(pairs, found)
+        self._support = self._tile_support = self._labelled(supports, found)
         self._unlabelled = self._tile_unlabelled = [self._method.store.from_image(rgb) for rgb in others]
         if self.tiling is not None and self.tile_supports == "scaled":
             tile = self.tiling.tile
-            windows = [w for pair in pairs for w in support_windows(*pair, tile)]
+            windows = [window for support in supports for window in _windows(support, tile)]
             self._tile_support = self._labelled(windows, found)
             self._tile_unlabelled = [self._method.store.from_image(middle_window(rgb, tile)) for rgb in others]
         self.classes_ = found
@@ -273,17 +287,27 @@ class FewShotSegmenter:
         with torch.inference_mode():
             return at_size(self._method.predictor.predict(task)[0], rgb.shape[:2]).cpu().numpy()
 
-    def _labelled(self, pairs: list[tuple[np.ndarray, np.ndarray]], classes: list[int]) -> list[Picture]:
+    def _labelled(self, supports: Sequence[Support], classes: list[int]) -> list[Picture]:
         """Support pictures with ways 1..N in place of class ids, at the working size."""
         import torch
 
         ways = np.zeros(256, np.uint8)
         ways[classes] = np.arange(1, len(classes) + 1)
-        ways[IGNORE] = IGNORE
+        ways[[UNLABELLED, IGNORE]] = UNLABELLED, IGNORE
         found = []
-        for rgb, mask in pairs:
-            picture = self._method.store.from_image(rgb)
-            small = shrink_mask(ways[mask], picture.rgb.shape[-2:])
+        for support in supports:
+            picture = self._method.store.from_image(support.rgb)
+            size = (picture.rgb.shape[-2], picture.rgb.shape[-1])
+            small = shrink_mask(ways[support.label], size)
             picture.label = torch.from_numpy(small.astype(np.int64)).to(self.device)
+            if support.rough is not None:
+                rough = resize_mask(support.rough.astype(np.uint8), size) > 0
+                picture.rough = torch.from_numpy(rough).to(self.device)
             found.append(picture)
         return found
+
+
+def _windows(support: Support, tile: int) -> list[Support]:
+    """The support as windows of the size of a tile."""
+    others = [] if support.rough is None else [support.rough]
+    return [Support(*parts) for parts in support_windows(support.rgb, support.label, tile, *others)]

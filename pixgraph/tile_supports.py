@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from pixgraph.data.base import IGNORE
+from pixgraph.data.base import IGNORE, UNLABELLED
 from pixgraph.errors import ConfigError
 from pixgraph.tiling import cut_tile
 
@@ -19,7 +19,7 @@ WINDOWS = 4
 _STEPS = 4  # windows start at every quarter of a tile
 
 
-def support_windows(rgb: np.ndarray, mask: np.ndarray, tile: int) -> list[tuple[np.ndarray, np.ndarray]]:
+def support_windows(rgb: np.ndarray, mask: np.ndarray, tile: int, *others: np.ndarray) -> list[tuple[np.ndarray, ...]]:
     """A labelled picture as labelled pictures of tile x tile pixels.
 
     For each class, the window that holds most of its marks not yet in a window, centred on them, until all are in one
@@ -27,14 +27,15 @@ def support_windows(rgb: np.ndarray, mask: np.ndarray, tile: int) -> list[tuple[
 
     Args:
         rgb: (H, W, 3) uint8.
-        mask: (H, W) uint8: 0 background, class ids, 255 unknown.
+        mask: (H, W) uint8: 0 background, class ids, 254 not marked, 255 unknown.
         tile: Side of a tile in pixels.
+        others: Further arrays (H, W, ...) of the picture, to be cut alike.
 
     Returns:
-        Pairs of (tile, tile, 3) and (tile, tile); none where nothing is marked.
+        For each window picture (tile, tile, 3), mask (tile, tile) and the others; none where nothing is marked.
     """
     found: list[tuple[slice, slice]] = []
-    for value in [v for v in np.unique(mask) if v not in (0, IGNORE)] + [0]:
+    for value in [v for v in np.unique(mask) if v not in (0, UNLABELLED, IGNORE)] + [0]:
         left = _Marks(mask == value, tile)
         for window in found:
             left.remove(window)
@@ -43,7 +44,7 @@ def support_windows(rgb: np.ndarray, mask: np.ndarray, tile: int) -> list[tuple[
                 break
             found.append(left.best())
             left.remove(found[-1])
-    return [(cut_tile(rgb, *window, tile), cut_tile(mask, *window, tile)) for window in found]
+    return [tuple(cut_tile(part, *window, tile) for part in (rgb, mask, *others)) for window in found]
 
 
 def legal_tile_supports(name: str) -> str:

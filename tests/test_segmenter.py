@@ -182,7 +182,7 @@ def test_nothing_before_fit(segmenter):
         ([], [], "got 0 pictures and 0 masks, expected one mask a picture"),
         ([scene(0)[0]], [], "got 1 pictures and 0 masks"),
         (scene(0)[0], np.zeros((60, 81), np.uint8), "mask 0: got 60 x 81 pixels, expected its picture's 60 x 80"),
-        (scene(0)[0], np.zeros((60, 80), np.uint8), "none of the 1 masks shows a class; expected class ids in 1..254"),
+        (scene(0)[0], np.zeros((60, 80), np.uint8), "none of the 1 masks shows a class; expected class ids in 1..253"),
         (scene(0)[0], np.full((60, 80), 255, np.uint8), "255 means unknown: pass mask > 0 where it marks the object"),
         (scene(0)[0], np.full((60, 80), 300), r"mask: got numbers 300\.\.300, expected class ids in 0\.\.255"),
         (scene(0)[0], np.full((60, 80), 0.5), "mask: got fractions, expected whole numbers"),

@@ -22,7 +22,8 @@ class PredictOptions:
 
     Attributes:
         support: Folder of labelled pictures: images/<class>/* with masks/<class>/*.png, or images/* with masks/*.png of
-            class indices and classes.json.
+            class indices and classes.json; in place of masks or beside them, points, scribbles and boxes in
+            marks/*.json, or marks/*.png (254: not marked).
         query: Folder of pictures to segment, or one picture.
         out: Folder for masks/*.png (class ids, each picture's own size) and predictions.json.
         checkpoint: Run folder or checkpoint file of a trained GNN.
@@ -108,11 +109,10 @@ def _checkpoint_settings(path: Path) -> dict[str, Any]:
 
 def fitted(options: PredictOptions) -> FewShotSegmenter:
     """A segmenter that has seen the support folder."""
-    from pixgraph.data.folder import FolderDataset
     from pixgraph.segmenter import FewShotSegmenter
+    from pixgraph.support_folder import read_support_folder
 
-    support = FolderDataset(options.support, "all")
-    labelled = [index for index in range(len(support)) if support.has_mask(index)]
+    folder = read_support_folder(options.support)
     method = options.method or ("graph" if options.checkpoint else "propagate")
     segmenter = FewShotSegmenter(
         method,
@@ -125,5 +125,4 @@ def fitted(options: PredictOptions) -> FewShotSegmenter:
         overlap=options.overlap,
         tile_supports=options.tile_supports,
     )
-    images, masks = map(support.read_image, labelled), map(support.read_mask, labelled)
-    return segmenter.fit(images, masks, support.class_names)
+    return segmenter.fit_supports(folder.supports, folder.names)

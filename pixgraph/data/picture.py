@@ -16,7 +16,9 @@ class Picture:
         rgb: (3, H, W) float32 in 0..1.
         features: One map a backbone level, (C_l, H_l, W_l) float32, finest level first.
         size: Height and width of the original photograph, in pixels.
-        label: (H, W) int64: 0 background, 1..N the ways of the task, 255 unknown; `None` when nothing is known.
+        label: (H, W) int64: 0 background, 1..N the ways of the task, 254 not marked (`UNLABELLED`), 255 unknown; `None`
+            when nothing is known.
+        rough: (H, W) bool: where `label` is only likely, as inside a box; `None`: nowhere.
     """
 
     key: str
@@ -24,11 +26,13 @@ class Picture:
     features: list[torch.Tensor]
     size: tuple[int, int]
     label: torch.Tensor | None = None
+    rough: torch.Tensor | None = None
 
     def to(self, device: torch.device | str) -> Picture:
         """The picture with all its tensors on `device`."""
         label = None if self.label is None else self.label.to(device)
-        return Picture(self.key, self.rgb.to(device), [f.to(device) for f in self.features], self.size, label)
+        rough = None if self.rough is None else self.rough.to(device)
+        return Picture(self.key, self.rgb.to(device), [f.to(device) for f in self.features], self.size, label, rough)
 
 
 @dataclass
@@ -36,7 +40,7 @@ class FewShotTask:
     """Labelled supports, queries to segment, and pictures without labels.
 
     Attributes:
-        n_way: Number of foreground classes N; labels are 0..N and 255.
+        n_way: Number of foreground classes N; labels are 0..N, 254 and 255.
         support: Labelled pictures; each may show any of the N classes.
         query: Pictures to segment; their `label` is the truth (training, scoring) or `None`.
         unlabelled: Further pictures whose labels are never read.

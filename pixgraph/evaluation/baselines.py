@@ -20,6 +20,7 @@ from pixgraph.evaluation.cells import (
     to_pixels,
 )
 from pixgraph.evaluation.logistic import fit_softmax
+from pixgraph.models.completion import MarkCompleter
 from pixgraph.models.predictor import Predictor
 
 
@@ -51,6 +52,7 @@ class CellMethod:
         self.stride = stride
         self.limit = limit
         self.features_of = features_of
+        self._complete = MarkCompleter()
 
     def learn(self, cells: SupportCells) -> Callable[[torch.Tensor], torch.Tensor]:
         """A function from features (h, w, C) of unit length to probabilities (h, w, N+1).
@@ -63,6 +65,7 @@ class CellMethod:
     @torch.no_grad()
     def predict(self, task: FewShotTask) -> list[torch.Tensor]:
         """See `Predictor.predict`; without any known support pixel everything is background."""
+        task = self._complete(task)
         cells = support_cells(task, self.stride, self.limit, self.features_of)
         if not len(cells.features):
             return AllBackground().predict(task)

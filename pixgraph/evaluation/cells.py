@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 import torch.nn.functional as F
 
-from pixgraph.data.base import IGNORE
+from pixgraph.data.base import UNLABELLED
 from pixgraph.data.picture import FewShotTask, Picture
 from pixgraph.models.levels import coarse_levels
 
@@ -48,7 +48,7 @@ def cell_labels(label: torch.Tensor, n_way: int, grid: tuple[int, int]) -> tuple
     """Share of each label in each cell, by area, ignoring unknown pixels.
 
     Args:
-        label: (H, W) integers 0..N and 255.
+        label: (H, W) integers 0..N, and 254 or 255 where it is not known.
         n_way: Number of ways N.
         grid: Cells (h, w).
 
@@ -56,7 +56,7 @@ def cell_labels(label: torch.Tensor, n_way: int, grid: tuple[int, int]) -> tuple
         Shares (h*w, N+1) float32 that sum to one (all zero in a cell of unknown pixels), and the known part of each
         cell's area (h*w,) float32 in 0..1.
     """
-    known = label != IGNORE
+    known = label < UNLABELLED
     one_hot = torch.stack([label == way for way in range(n_way + 1)] + [known]).float()[None]
     pooled = F.adaptive_avg_pool2d(one_hot, grid)[0].flatten(1).T  # (h*w, N+2)
     area = pooled[:, -1]

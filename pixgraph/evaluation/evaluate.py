@@ -14,6 +14,7 @@ from pixgraph.data.base import FewShotDataset
 from pixgraph.data.episodes import Episode, EpisodeList
 from pixgraph.data.picture import FewShotTask
 from pixgraph.data.protocols import PROTOCOLS, Protocol
+from pixgraph.data.support_marks import SupportMarks
 from pixgraph.data.tasks import load_task, truth
 from pixgraph.errors import ConfigError
 from pixgraph.evaluation.baselines import trivial_baselines
@@ -40,6 +41,7 @@ def evaluate(
     episodes: int | None = None,
     baselines: bool = True,
     progress: bool = True,
+    marks: SupportMarks | None = None,
 ) -> Evaluation:
     """Score methods, beside the trivial baselines, on the same episodes.
 
@@ -57,6 +59,7 @@ def evaluate(
         episodes: Episodes a seed; the protocol's own number when not given.
         baselines: Also run `trivial_baselines()`, after `predictors`.
         progress: Show a bar with the running mIoU of the main method where the output is a terminal.
+        marks: What the supports show of their masks; `None`: all.
 
     Raises:
         ConfigError: There is nothing to run, or no seed or episode to run on.
@@ -75,7 +78,7 @@ def evaluate(
     for seed in seeds:
         listed = chosen.episode_list(dataset, n_way, k_shot, seed)
         hashes.append(listed.hash)
-        for name, tally in _run(methods, dataset, store, chosen, listed, f"seed {seed}", progress).items():
+        for name, tally in _run(methods, dataset, store, chosen, listed, f"seed {seed}", progress, marks).items():
             tallies[name].append(tally)
     memory, gpu_memory = max_over_ranks(np.array([peak_memory(), _gpu_peak()], np.int64)).tolist()
     return Evaluation(
@@ -96,6 +99,7 @@ def evaluate(
         seconds=time.perf_counter() - start,
         peak_memory=memory,
         peak_gpu_memory=gpu_memory,
+        marks=marks or SupportMarks(),
     )
 
 
@@ -135,6 +139,7 @@ def _run(
     episodes: EpisodeList,
     title: str,
     progress: bool,
+    marks: SupportMarks | None,
 ) -> dict[str, Tally]:
     """Counts of all methods on one episode list, over all processes."""
     rank, world = shard()
@@ -143,7 +148,7 @@ def _run(
     main = next(iter(tallies.values()))
     with _bar(mine, title, progress and rank == 0) as bar:
         for done, position in enumerate(bar, 1):
-            _score_episode(methods, tallies, dataset, store, protocol, episodes[position], position)
+            _score_episode(methods, tallies, dataset, store, protocol, episodes[position], position, marks)
             if done % 20 == 0 or done == len(mine):
                 bar.set_postfix(mIoU=f"{main.score.miou():.3f}", refresh=False)
     return {name: tally.unpack(sum_over_ranks(tally.pack())) for name, tally in tallies.items()}
@@ -157,9 +162,10 @@ def _score_episode(
     protocol: Protocol,
     episode: Episode,
     position: int,
+    marks: SupportMarks | None,
 ) -> None:
     """Add one episode to the tally of each method."""
-    task = load_task(dataset, episode, store)
+    task = load_task(dataset, episode, store, marks=marks)
     truths = [truth(dataset, index, episode) for index in episode.query]
     n_way = len(episode.classes)
     for name, predictor in methods.items():

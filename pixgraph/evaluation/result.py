@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from pixgraph.data.support_marks import SupportMarks
 from pixgraph.evaluation.metrics import EpisodicIoU
 from pixgraph.evaluation.tally import Tally
 from pixgraph.version import __version__
@@ -55,6 +56,7 @@ class Evaluation:
         seconds: Wall time.
         peak_memory: Largest resident memory of a process, in bytes.
         peak_gpu_memory: Largest memory taken on a GPU, in bytes; 0 without one.
+        marks: What the supports show of their masks.
     """
 
     protocol: str
@@ -74,6 +76,7 @@ class Evaluation:
     seconds: float = 0.0
     peak_memory: int = 0
     peak_gpu_memory: int = 0
+    marks: SupportMarks = field(default_factory=SupportMarks)
 
     def miou(self, name: str | None = None) -> float:
         """Mean over the seeds of a method's mIoU, in 0..1; the main method's when no name is given."""
@@ -108,6 +111,7 @@ class Evaluation:
             "classes": list(self.class_names.values()),
             "n_way": self.n_way,
             "k_shot": self.k_shot,
+            **self._marked(),
             "seeds": list(self.seeds),
             "episodes": self.episodes,
             "full_protocol": self.full,
@@ -127,6 +131,13 @@ class Evaluation:
                 "python": platform.python_version(),
             },
         }
+
+    def _marked(self) -> dict[str, Any]:
+        """How the supports are annotated, where not by masks."""
+        if self.marks.kind == "masks":
+            return {}
+        points = {"num_points": self.marks.num_points} if self.marks.kind in ("points", "mix") else {}
+        return {"support_annotation": self.marks.kind, **points}
 
     def _method(self, tallies: Sequence[Tally]) -> dict[str, Any]:
         mious = [tally.score.miou() for tally in tallies]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from pixgraph.data.base import IGNORE
+from pixgraph.data.base import UNLABELLED
 from pixgraph.data.picture import FewShotTask
 from pixgraph.errors import ConfigError
 from pixgraph.graph.backend import Graph
@@ -103,7 +103,7 @@ def _draw_edges(axes: Axes, graph: Graph, xy: np.ndarray, edges_per_kind: int, r
 def _draw_nodes(axes: Axes, label: torch.Tensor, xy: np.ndarray) -> None:
     """Labelled nodes as dots in the colour of their class."""
     for c in label.unique().tolist():
-        if c != IGNORE:
+        if c < UNLABELLED:
             at = xy[(label == c).numpy()]
             name = "background" if c == 0 else f"class {c}"
             axes.scatter(

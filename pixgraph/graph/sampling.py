@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from scipy import ndimage
 
-from pixgraph.data.base import IGNORE
+from pixgraph.data.base import IGNORE, UNLABELLED
 from pixgraph.errors import ConfigError, DataError
 
 STRATEGIES = ("uniform", "boundary", "farthest")
@@ -57,7 +57,7 @@ def sample_nodes(
     Spirakis, 2006); ``"farthest"`` picks, among uniform candidates, the one farthest from those already picked.
 
     Args:
-        label: (H, W) integers: 0 background, 1..254 classes, 255 unknown (never drawn).
+        label: (H, W) integers: 0 background, 1..253 classes, 254 and 255 unknown (never drawn).
         num_fg: Pixels of each class in the mask.
         num_bg: Pixels of the background.
         strategy: ``"uniform"``, ``"boundary"`` or ``"farthest"``.
@@ -80,7 +80,7 @@ def sample_nodes(
     if strategy == "boundary":
         draw = -np.log1p(-draw) / _boundary_weight(mask).ravel()
     picked, shortfall = [], {}
-    for c in [0, *np.flatnonzero(counts[1:IGNORE]) + 1]:
+    for c in [0, *np.flatnonzero(counts[1:UNLABELLED]) + 1]:
         wanted = num_bg if c == 0 else num_fg
         shortfall[int(c)] = max(0, wanted - int(counts[c]))
         picked.append(_pick(flat == c, int(counts[c]), draw, wanted, mask.shape[1], strategy))

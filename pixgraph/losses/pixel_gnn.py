@@ -8,7 +8,8 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-IGNORE = 255
+from pixgraph.data.base import UNLABELLED
+
 ANCHORS, POSITIVES, NEGATIVES = 256, 64, 512
 
 
@@ -38,7 +39,7 @@ def draw_partners(
     Only a node that has both another node of its label and one of another label can be an anchor.
 
     Args:
-        label: (n,) int64; 0 is background, 255 takes no part.
+        label: (n,) int64; 0 is background, 254 and 255 take no part.
         rng: Source of randomness.
         anchors: Number of anchors A; without any candidate there are none.
         positives: P.
@@ -46,7 +47,7 @@ def draw_partners(
     """
     labels = label.cpu().numpy()
     order = np.argsort(labels, kind="stable")
-    order = order[labels[order] != IGNORE]  # the known nodes, label after label
+    order = order[labels[order] < UNLABELLED]  # the known nodes, label after label
     _, first, which, count = np.unique(labels[order], return_index=True, return_inverse=True, return_counts=True)
     start, size, n = first[which], count[which], len(order)  # of the run of nodes that share the label, for each node
     able = np.flatnonzero((labels[order] > 0) & (size > 1) & (size < n))

@@ -5,14 +5,14 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 
-IGNORE = 255
+from pixgraph.data.base import UNLABELLED
 
 
 def class_targets(label: torch.Tensor, n_way: int, size: tuple[int, int]) -> tuple[torch.Tensor, torch.Tensor]:
     """Soft targets on a coarser grid: the share of each cell that a class covers among the pixels that are known.
 
     Args:
-        label: (H, W) int64 in 0..n_way or 255.
+        label: (H, W) int64 in 0..n_way, or 254 or 255 where it is not known.
         n_way: Number of classes N.
         size: Rows and columns of the grid.
 
@@ -20,7 +20,7 @@ def class_targets(label: torch.Tensor, n_way: int, size: tuple[int, int]) -> tup
         Targets (N, rows, columns) and weights (rows, columns), the share of known pixels; float32 in 0..1.
     """
     ways = torch.arange(1, n_way + 1, device=label.device)
-    planes = torch.cat([label[None] == ways.view(-1, 1, 1), (label != IGNORE)[None]]).float()
+    planes = torch.cat([label[None] == ways.view(-1, 1, 1), (label < UNLABELLED)[None]]).float()
     pooled = F.adaptive_avg_pool2d(planes, size)
     return pooled[:-1] / pooled[-1:].clamp_min(1e-6), pooled[-1]
 

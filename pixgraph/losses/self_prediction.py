@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import torch
 
+from pixgraph.data.base import UNLABELLED
+
 
 def self_prediction(
     embedding: torch.Tensor, label: torch.Tensor, temperature: float = 0.1, picture: torch.Tensor | None = None
@@ -19,14 +21,14 @@ def self_prediction(
 
     Args:
         embedding: (n, D) of unit length.
-        label: (n,) int64; nodes labelled 255 take no part.
+        label: (n,) int64; nodes labelled 254 or 255 take no part.
         temperature: t > 0.
         picture: (n,) int64 picture of each node; when given, O(i) has no node of i's own picture.
 
     Returns:
         A scalar; zero (with gradient zero) when no node can be told from others.
     """
-    known = label != 255
+    known = label < UNLABELLED
     exact = torch.promote_types(embedding.dtype, torch.float32)  # half precision is too coarse for the sums
     z, y = embedding[known].to(exact), label[known]
     own = torch.arange(len(y), device=y.device) if picture is None else picture[known]

@@ -6,6 +6,8 @@ import math
 
 import torch
 
+from pixgraph.data.base import UNLABELLED
+
 
 def supervised_contrast(embedding: torch.Tensor, label: torch.Tensor, temperature: float = 0.1) -> torch.Tensor:
     """SupCon (Khosla et al. 2020, eq. 2, L_out) on nodes.
@@ -18,13 +20,13 @@ def supervised_contrast(embedding: torch.Tensor, label: torch.Tensor, temperatur
 
     Args:
         embedding: (n, D) of unit length.
-        label: (n,) int64; nodes labelled 255 take no part.
+        label: (n,) int64; nodes labelled 254 or 255 take no part.
         temperature: t > 0.
 
     Returns:
         A scalar; zero (with gradient zero) when no two nodes share a label.
     """
-    known = label != 255
+    known = label < UNLABELLED
     exact = torch.promote_types(embedding.dtype, torch.float32)  # half precision is too coarse for the sums
     z, y = embedding[known].to(exact), label[known]
     n = len(y)
@@ -44,5 +46,5 @@ def supervised_contrast(embedding: torch.Tensor, label: torch.Tensor, temperatur
 
 def supervised_chance(label: torch.Tensor) -> float:
     """The loss of equal embeddings, ln(n - 1) for n nodes of known label; 0 when no two share a label."""
-    known = label[label != 255]
+    known = label[label < UNLABELLED]
     return math.log(len(known) - 1) if len(known) > len(known.unique()) else 0.0

@@ -26,6 +26,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from pixgraph.data.base import UNLABELLED
 from pixgraph.models.discriminant import Discriminant, fit_discriminant, joint_cells
 from pixgraph.models.levels import at_most, coarse_levels
 
@@ -86,7 +87,7 @@ def soft_labels(label: torch.Tensor, n_way: int, height: int, width: int) -> tup
     """Share of each cell that each class covers, and share whose label is known.
 
     Args:
-        label: (B, H, W) int64 in 0..n_way or 255.
+        label: (B, H, W) int64 in 0..n_way, or 254 or 255 where it is not known.
         n_way: Number of classes N.
         height: Rows of cells.
         width: Columns of cells.
@@ -96,7 +97,7 @@ def soft_labels(label: torch.Tensor, n_way: int, height: int, width: int) -> tup
     """
     ways = torch.arange(1, n_way + 1, device=label.device)
     onehot = (label.unsqueeze(1) == ways.view(1, -1, 1, 1)).float()  # (B, N, H, W)
-    planes = torch.cat([onehot, (label != 255).unsqueeze(1).float()], 1)
+    planes = torch.cat([onehot, (label < UNLABELLED).unsqueeze(1).float()], 1)
     pooled = F.adaptive_avg_pool2d(planes, (height, width)).permute(0, 2, 3, 1).reshape(-1, n_way + 1)
     return pooled[:, :n_way], pooled[:, n_way]
 
@@ -195,7 +196,7 @@ class LevelEvidence(nn.Module):
 
         Args:
             support: (B, C_l, H_l, W_l) standardised maps of the supports, finest level first.
-            label: (B, H, W) int64 labels of the supports in 0..n_way or 255.
+            label: (B, H, W) int64 labels of the supports in 0..n_way, or 254 or 255 where it is not known.
             n_way: Number of classes N.
         """
         pooled = [at_most(maps, SUPPORT_CELLS) for maps in support]

@@ -11,7 +11,9 @@ from pixgraph.config import GraphConfig
 from pixgraph.data.picture import FewShotTask
 from pixgraph.graph.support import SupportPart, support_part
 from pixgraph.graph.task import attach_queries
+from pixgraph.models.completion import MarkCompleter
 from pixgraph.models.network import PixGraphNet, SupportMemory
+from pixgraph.models.support_key import SupportKey, version
 
 
 @runtime_checkable
@@ -30,34 +32,12 @@ class Predictor(Protocol):
         """Segment every query of `task`; never reads a query's label, and the same task always gives the same answer.
 
         Args:
-            task: N ways; supports with labels 0..N and 255, queries, possibly unlabelled pictures.
+            task: N ways; supports with labels 0..N, 254 (not marked) and 255, queries, possibly unlabelled pictures.
 
         Returns:
             For each query, in order, the probabilities of background and the N classes: (N+1, H, W) float32 at the
             working size of the query's picture, at least 0, summing to one over the first axis.
         """
-
-
-class SupportKey:
-    """Equal to another key if both tasks have the very same support tensors, and none was written to in between.
-
-    The tensors themselves are kept, so that no id can be given to another one meanwhile.
-
-    Args:
-        task: Its supports and its number of classes count.
-    """
-
-    def __init__(self, task: FewShotTask) -> None:
-        tensors = [t for p in task.support for t in (p.rgb, p.label, *p.features)]
-        self.tensors = tensors
-        self.rest = (task.n_way, [p.key for p in task.support], [_version(t) for t in tensors])
-
-    def __eq__(self, other: object) -> bool:
-        if not isinstance(other, SupportKey) or self.rest != other.rest:
-            return False
-        return all(a is b for a, b in zip(self.tensors, other.tensors, strict=True))
-
-    __hash__ = None  # type: ignore[assignment]  # compared, never looked up
 
 
 class GraphPredictor:
@@ -73,12 +53,14 @@ class GraphPredictor:
 
     def __init__(self, network: PixGraphNet, config: GraphConfig, seed: int = 0) -> None:
         self.network, self.config, self.seed = network, config, seed
+        self._complete = MarkCompleter()
         self._supports: tuple[SupportKey, list[int | None], SupportPart, SupportMemory | None] | None = None
 
     @torch.no_grad()
     def predict(self, task: FewShotTask) -> list[torch.Tensor]:
         """Class probabilities of every query, see `Predictor.predict`."""
         self.network.eval()
+        task = self._complete(task)
         part, memory = self._known(task)
         found = []
         for query in task.query:
@@ -90,7 +72,7 @@ class GraphPredictor:
     def _known(self, task: FewShotTask) -> tuple[SupportPart, SupportMemory | None]:
         """What the supports give, kept while the same pictures with the same labels come again to the same weights."""
         key = SupportKey(task)
-        weights = [_version(p) for p in self.network.parameters()]
+        weights = [version(p) for p in self.network.parameters()]
         if self._supports is None or self._supports[0] != key or self._supports[1] != weights:
             part = support_part(task.support, self.config, self.seed)
             memory = None if self.config.both_ways else self.network.remember(part.graph(), task)
@@ -110,8 +92,3 @@ def class_probabilities(logits: torch.Tensor, size: torch.Size | tuple[int, int]
     """
     full = F.interpolate(logits[None].float(), tuple(size), mode="bilinear", align_corners=False)[0]
     return torch.softmax(torch.cat([torch.zeros_like(full[:1]), full]), 0)
-
-
-def _version(tensor: torch.Tensor | None) -> int | None:
-    """How often the tensor was written to; inference tensors do not count it."""
-    return None if tensor is None or tensor.is_inference() else tensor._version

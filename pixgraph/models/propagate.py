@@ -32,6 +32,7 @@ from pixgraph.graph.backend import Graph
 from pixgraph.graph.edges import EdgeKind
 from pixgraph.graph.support import SupportPart, support_part
 from pixgraph.graph.task import attach_queries
+from pixgraph.models.completion import MarkCompleter
 from pixgraph.models.discriminant import Discriminant, fit_discriminant, joint_cells
 from pixgraph.models.evidence import SUPPORT_CELLS, soft_labels
 from pixgraph.models.levels import (
@@ -43,7 +44,7 @@ from pixgraph.models.levels import (
 )
 from pixgraph.models.nodes import node_grids, support_places
 from pixgraph.models.places import PicturePlace
-from pixgraph.models.predictor import SupportKey
+from pixgraph.models.support_key import SupportKey
 
 CELLS = 32
 
@@ -106,10 +107,12 @@ class PropagatePredictor:
         self.config, self.seed = config, seed
         self.diffusion = Diffusion() if diffusion is None else diffusion
         self._known: tuple[SupportKey, _Supports] | None = None
+        self._complete = MarkCompleter()
 
     @torch.no_grad()
     def predict(self, task: FewShotTask) -> list[torch.Tensor]:
         """Class probabilities of every query, see `Predictor.predict`."""
+        task = self._complete(task)
         supports = self._supports(task)
         return [self._query(task, query, supports) for query in task.query]
 

@@ -10,9 +10,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from pixgraph.data.base import FewShotDataset
 from pixgraph.data.episodes import Episode
+from pixgraph.data.marks import thicken
+from pixgraph.data.picture import Picture
 from pixgraph.data.protocols import Protocol
+from pixgraph.data.support_marks import SupportMarks
 from pixgraph.data.tasks import load_task, truth
 from pixgraph.errors import RunError
 from pixgraph.evaluation.evaluate import predict_blind
@@ -26,6 +31,10 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from pixgraph.backbones.features import FeatureStore
+
+
+MARK_RADIUS = 3.0
+"""Radius of a shown mark, in pixels of the working size."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +81,11 @@ def make_panels(
             # A prefix of the list is enough, since episode i depends on the seed and i only.
             shorter = dataclasses.replace(protocol, episodes=last + 1)
             lists[example.seed] = shorter.episode_list(dataset, evaluation.n_way, evaluation.k_shot, example.seed)
-    return [_panel(example, lists[example.seed][example.episode], named, dataset, store, side) for example in examples]
+    marks = evaluation.marks
+    return [
+        _panel(example, lists[example.seed][example.episode], named, dataset, store, side, marks)
+        for example in examples
+    ]
 
 
 def _panel(
@@ -82,11 +95,14 @@ def _panel(
     dataset: FewShotDataset,
     store: FeatureStore,
     side: int,
+    marks: SupportMarks,
 ) -> Panel:
-    task = load_task(dataset, episode, store)
+    task = load_task(dataset, episode, store, marks=marks)
     index = episode.query[0]
     true = truth(dataset, index, episode)
-    supports = [(dataset.read_image(i), truth(dataset, i, episode)) for way in episode.support for i in way]
+    of_support = [i for way in episode.support for i in way]
+    shown = [truth(dataset, i, episode) for i in of_support] if marks.kind == "masks" else map(_marked, task.support)
+    supports = [(dataset.read_image(i), label) for i, label in zip(of_support, shown, strict=True)]
     answers = {
         name: resize_labels(predict_blind(predictor, task)[0], (true.shape[0], true.shape[1]))
         for name, predictor in predictors.items()
@@ -98,6 +114,13 @@ def _panel(
         caption=f"IoU %: {scores} · seed {example.seed}, episode {example.episode}",
         tiles=episode_tiles(supports, dataset.read_image(index), true, answers, side),
     )
+
+
+def _marked(picture: Picture) -> np.ndarray:
+    """The marks of a support, thick enough to be seen: (H, W) uint8."""
+    if picture.label is None:
+        raise RunError(f"support {picture.key!r} has no label; evaluate again")
+    return thicken(picture.label.cpu().numpy().astype(np.uint8), MARK_RADIUS)
 
 
 def graph_png(figure: Figure, dots_per_inch: int = 110) -> bytes:

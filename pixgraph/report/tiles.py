@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image, ImageDraw
 
-from pixgraph.data.base import IGNORE
+from pixgraph.data.base import IGNORE, UNLABELLED
 from pixgraph.data.images import resize_mask
 from pixgraph.overlay import edges
 
@@ -46,9 +46,11 @@ def shrink(rgb: np.ndarray, mask: np.ndarray | None, side: int) -> tuple[np.ndar
 def tint(rgb: np.ndarray, mask: np.ndarray, strength: float = 0.45) -> np.ndarray:
     """A photograph with its ways tinted and outlined; background is dimmed a little, unknown pixels are whitened.
 
+    Where some pixels are not marked (254), these stay as they are, and the marks of the background are dark.
+
     Args:
         rgb: (H, W, 3) uint8.
-        mask: (H, W) labels 0..N and 255.
+        mask: (H, W) labels 0..N, 254 and 255.
         strength: Share of the colour in a tinted pixel.
 
     Returns:
@@ -57,8 +59,10 @@ def tint(rgb: np.ndarray, mask: np.ndarray, strength: float = 0.45) -> np.ndarra
     colours = np.zeros((256, 3), np.float32)
     colours[1:] = np.array(WAYS, np.float32)[np.arange(255) % len(WAYS)]
     colours[IGNORE] = 255
-    share = np.where(mask > 0, strength, 0.15).astype(np.float32)
-    share[edges(mask) & (mask != IGNORE)] = 1
+    free = mask == UNLABELLED
+    share = np.where(mask > 0, strength, 0.7 if free.any() else 0.15).astype(np.float32)
+    share[edges(mask) & (mask < UNLABELLED)] = 1
+    share[free] = 0
     mixed = rgb * (1 - share[..., None]) + colours[mask] * share[..., None]
     return np.round(mixed).astype(np.uint8)
 

@@ -19,6 +19,7 @@ from pixgraph.data.episodes import EpisodeSampler
 from pixgraph.data.labelled import labelled_subsets
 from pixgraph.data.picture import FewShotTask
 from pixgraph.data.protocols import get_protocol
+from pixgraph.data.support_marks import SupportMarks
 from pixgraph.data.tasks import load_task
 from pixgraph.evaluation.evaluate import evaluate
 from pixgraph.models.predictor import Predictor
@@ -50,6 +51,7 @@ class TrainingTasks:
         sources = [config.data, *config.extra]
         weights = np.array([source.weight for source in sources], np.float64)
         self._config, self._store = config, store
+        self._marks = support_marks(config)
         self._chances = weights / weights.sum()
         self.datasets = [open_dataset(source, source.split) for source in sources]
         shots = [config.episodes.k_shot, *config.episodes.more_shots]
@@ -70,7 +72,9 @@ class TrainingTasks:
         """The task of episode `index`, on the device of the store."""
         source, kind = self.draw(index)
         episode = self._samplers[source][kind][index]
-        return load_task(self.datasets[source], episode, self._store, self._variants[source], self._config.seed)
+        return load_task(
+            self.datasets[source], episode, self._store, self._variants[source], self._config.seed, self._marks
+        )
 
     def source(self, index: int) -> int:
         """Position in `datasets` of the data set that episode `index` is drawn from."""
@@ -108,6 +112,11 @@ class TrainingTasks:
             seed=self._config.seed,
             labelled=labelled,
         )
+
+
+def support_marks(config: Config) -> SupportMarks:
+    """What the supports of a run's episodes show of their masks."""
+    return SupportMarks(config.episodes.support_annotation, config.episodes.num_points, config.seed)
 
 
 class Validation:
@@ -153,6 +162,7 @@ class Validation:
             episodes=self._config.train.val_episodes,
             baselines=False,
             progress=False,
+            marks=support_marks(self._config),
         )
         return {"miou": result.miou(), "fb_iou": result.total().fb_iou(), "episodes": result.episodes}
 

@@ -16,6 +16,7 @@ from pixgraph.graph.augment import drop_edges
 from pixgraph.graph.task import task_graph
 from pixgraph.losses.segmentation import binary_cross_entropy, class_targets, soft_dice
 from pixgraph.losses.term import Term, embedding_std, mean_term
+from pixgraph.models.completion import complete_task
 from pixgraph.models.network import Output, PixGraphNet
 from pixgraph.training.node_terms import node_contrast, support_self_prediction
 from pixgraph.training.views import view_contrast
@@ -31,7 +32,7 @@ def episode_loss(
 
     Args:
         network: A `PixGraphNet`.
-        task: Supports and queries with labels, and possibly unlabelled pictures.
+        task: Supports and queries with labels, and possibly unlabelled pictures; marked supports are completed.
         config: `loss` gives the weights, `graph` the construction.
         seed: Seed of the graph and of the contrasts' sampling.
 
@@ -39,6 +40,7 @@ def episode_loss(
         The loss, and numbers to log: each term under its name and, as ``<name>_chance``, what it is when nothing was
         learnt, both weighted; ``embedding_std``, the spread of the node embeddings, beside that of random directions.
     """
+    task = complete_task(task)
     graph = task_graph(task, config.graph, seed)
     if config.graph.edge_drop:
         graph = drop_edges(graph, config.graph.edge_drop, np.random.default_rng([seed, 4]))

@@ -7,8 +7,9 @@ from toy_tasks import graph_config, network, task, with_label
 from pixgraph.data.picture import FewShotTask
 from pixgraph.graph.support import support_part
 from pixgraph.models import predictor
-from pixgraph.models.predictor import GraphPredictor, Predictor, SupportKey, class_probabilities
+from pixgraph.models.predictor import GraphPredictor, Predictor, class_probabilities
 from pixgraph.models.propagate import PropagatePredictor
+from pixgraph.models.support_key import SupportKey
 
 MAKERS = {
     "graph": lambda: GraphPredictor(network(), graph_config()),
