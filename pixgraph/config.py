@@ -47,7 +47,8 @@ class EpisodeConfig:
         n_unlabelled: Pictures without labels in the episode, U.
         min_area: Smallest object, in pixels of the original picture.
         label_fraction: Share of the training pictures that keep their mask, in (0, 1]; the rest serve as unlabelled.
-        support_annotation: What the supports show of their masks; "mix" draws masks, points, scribbles or boxes for each.
+        support_annotation: What the supports show of their masks; "mix" draws masks, points, scribbles or boxes for
+            each.
         num_points: Points of each class and of the background, where they show points.
     """
 
@@ -106,7 +107,7 @@ class GraphConfig:
         color_feature: Keep the colour difference in the edge feature; off, it is zero on every edge.
         distance_feature: The same for the distance.
         image_feature: The same for whether both ends lie in one picture.
-        dilations: Distances, in nodes, of the query lattice; steps from segment to touching segment.
+        dilations: Distances, in nodes, of the query lattice (pixels only).
         connectivity: Neighbours of a lattice node at each distance: 4, or 8 with the diagonal ones.
         query_support_random: Random support partners of a query node.
         query_support_knn: Nearest support partners of a query node in embedding space.
