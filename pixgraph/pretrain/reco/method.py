@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import cast
 
 import numpy as np
 import torch
@@ -41,6 +42,11 @@ class ReCo(nn.Module):
         teacher = config.teacher
         buffers = not own_statistics(config) if teacher.buffers is None else teacher.buffers
         self.teacher = Teacher(student, teacher.decay, teacher.mode, buffers)
+
+    @property
+    def network(self) -> SegmentationNetwork:
+        """What is scored and kept of the training: the teacher's network."""
+        return cast("SegmentationNetwork", self.teacher.network)
 
     def forward(self, batch: RecoBatch | LabelledBatch, seed: int) -> tuple[torch.Tensor, Logs]:
         """Loss of a batch, with gradients of the student.

@@ -73,7 +73,7 @@ def train_reco(config: RecoConfig, resume: bool = False) -> RunFolder:
 
             def export(step: int) -> None:
                 """Write the teacher as a backbone that says where it comes from."""
-                save_backbone(method.teacher.network, run.path / "backbone.safetensors", f"{text}, {step} steps")
+                save_backbone(method.network, run.path / "backbone.safetensors", f"{text}, {step} steps")
 
             batches = StepBatches(make_source(split, labels, config), config.optim, world)
             trainer = Pretrainer(
@@ -85,7 +85,7 @@ def train_reco(config: RecoConfig, resume: bool = False) -> RunFolder:
                 export,
                 world,
                 signals,
-                lambda: validation(method.teacher.network),
+                lambda: validation(method.network),
             )
             if resume:
                 trainer.resume()
@@ -166,7 +166,7 @@ def _show(
     run: RunFolder, config: RecoConfig, split: SemanticSplit, labels: Labels, validation: Validation, method: ReCo
 ) -> None:
     """Score the teacher once more where this session has not, and keep what the page shows."""
-    network = method.teacher.network
+    network = method.network
     if not validation.confusion.counts.any():
         validation(network)
     write_json(run.path / "scores.json", plain(validation.to_dict()))

@@ -43,5 +43,5 @@ def score_run(run: str | Path, split: str = "test", data: str | None = None, dev
     method = make_method(config, opened.classes, torch.device("cpu"), World())
     load_weights(method, state["method"], path)
     validation = Validation(opened, config.views.short_side)
-    validation(method.teacher.network.to(resolve_device(device)))
+    validation(method.network.to(resolve_device(device)))
     return {**plain(validation.to_dict()), "step": state["step"]}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from typing import Literal
 
 import torch
@@ -21,13 +20,13 @@ class Teacher(Target):
         student: What is copied.
         decay: d in 0..1.
         mode: Whether it normalises by its batch ("train") or by running statistics ("eval") when it labels.
-        buffers: Whether running statistics follow the student's, too. They are counts otherwise of the pictures that
-            the teacher itself has seen in training mode.
+        buffers: Whether running statistics follow the student's, too. Otherwise they are those of the pictures that the
+            teacher itself has seen in training mode.
     """
 
     def __init__(self, student: nn.Module, decay: float, mode: Literal["train", "eval"], buffers: bool) -> None:
         super().__init__(student)
-        self.decay, self.mode, self.buffers = decay, mode, buffers
+        self.decay, self.mode, self.with_buffers = decay, mode, buffers
 
     def train(self, mode: bool = True) -> Teacher:
         """In a training, it is in the mode in which it labels."""
@@ -49,12 +48,7 @@ class Teacher(Target):
         """
         kept = min(1 - 1 / (step + 1), self.decay)
         self.follow(student, kept)
-        if self.buffers:
+        if self.with_buffers:
             for own, new in zip(self.network.buffers(), student.buffers(), strict=True):
                 own.lerp_(new, 1 - kept) if own.is_floating_point() else own.copy_(new)
         return kept
-
-
-def frozen_copy(teacher: Teacher) -> nn.Module:
-    """The teacher's network by itself, in evaluation mode."""
-    return copy.deepcopy(teacher.network).eval()

@@ -167,11 +167,11 @@ def test_the_decay_of_the_teacher(camvid):
 
 
 def test_modes_and_buffers_of_the_teacher(camvid):
-    assert tiny_method(tiny_config(camvid)).teacher.buffers
-    assert not tiny_method(config_of(camvid)).teacher.buffers
-    assert tiny_method(config_of(camvid, teacher={"buffers": True})).teacher.buffers
+    assert tiny_method(tiny_config(camvid)).teacher.with_buffers
+    assert not tiny_method(config_of(camvid)).teacher.with_buffers
+    assert tiny_method(config_of(camvid, teacher={"buffers": True})).teacher.with_buffers
     evaluated = tiny_method(config_of(camvid, teacher={"mode": "eval"})).train()
-    assert evaluated.teacher.buffers
+    assert evaluated.teacher.with_buffers
     assert not evaluated.teacher.network.training
     config = config_of(camvid)
     one, other = (tiny_method(c).train().pseudo(tiny_batch(config), 1).confidences for c in (config, evaluated.config))
