@@ -67,13 +67,17 @@ def parser() -> argparse.ArgumentParser:
 
 
 def train(args: argparse.Namespace, labels: str, method: str, seed: int) -> None:
-    """Train one run to its end, unless it is there."""
+    """Train one run to its end, unless it is there.
+
+    Raises:
+        RunError: It is there, but was trained with other settings.
+    """
     from pixgraph.cli.pretrain_reco import parse_reco
     from pixgraph.pretrain.reco.run import train_reco
+    from pixgraph.training.identity import require_same_config
+    from pixgraph.training.records import read_config
 
     folder = Path(args.runs) / f"{labels}-{method}-{seed}"
-    if _state(folder) == "finished":
-        return
     data = camvid(args)
     budget = (
         ["--num-labeled", labels] if labels.isdigit() else ["--label-ratio", labels, "--labels.num_labeled", "null"]
@@ -84,6 +88,9 @@ def train(args: argparse.Namespace, labels: str, method: str, seed: int) -> None
     if weights is not None and (weights / WEIGHTS).is_file() and not {"--weights", "--network"} & set(args.settings):
         words += ["--weights", str(weights / WEIGHTS)]
     config, _ = parse_reco(words)
+    if _state(folder) == "finished":
+        require_same_config(read_config(folder), config, str(folder))
+        return
     train_reco(config, resume=(folder / "config.yaml").is_file())
 
 
