@@ -84,7 +84,7 @@ def reco_loss(
             return RecoTerm(representation.flatten()[:0].sum().to(exact), 0.0, present, skipped)
         means = class_means(vectors, regions)
         draws = draw_pixels(regions, class_relation(means, temperature), num_queries, num_negatives, generator)
-        queries = _pixels(moved, draws.queries).to(exact)
+        queries = _pixels(representation, draws.queries).to(exact)
         value = contrast(queries, vectors, means, draws, temperature)
     return RecoTerm(value, (present - skipped) / present * math.log(1 + num_negatives), present, skipped)
 
@@ -112,12 +112,13 @@ def contrast(
     return losses.sum() / (queries.shape[1] * len(means))
 
 
-def _pixels(moved: torch.Tensor, number: torch.Tensor) -> torch.Tensor:
-    """Vectors (A, Q, D) of the pixels (A, Q) of a map (B, h, w, D) or of vectors (N, D)."""
-    if moved.dim() == 2:
-        return moved[number]
-    _, height, width, _ = moved.shape
-    return moved[number // (height * width), number // width % height, number % width]
+def _pixels(representation: torch.Tensor, number: torch.Tensor) -> torch.Tensor:
+    """Vectors (A, Q, D) of the pixels (A, Q) of a map (B, D, h, w) or of vectors (N, D)."""
+    if representation.dim() == 2:
+        return representation[number]
+    height, width = representation.shape[2:]
+    # Not from the moved map, whose gradient would be copied back into this one's order.
+    return representation[number // (height * width), :, number // width % height, number % width]
 
 
 def _check(representation: torch.Tensor, label: torch.Tensor, valid: torch.Tensor, probability: torch.Tensor) -> None:

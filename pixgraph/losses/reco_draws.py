@@ -118,8 +118,9 @@ def _uniform(
 ) -> torch.Tensor:
     """One of the pixels of each group, which lie group after group, shaped like `group`."""
     first = counts.cumsum(0) - counts
-    place = (_random(group.shape, generator, pixels.device) * counts[group]).long()
-    return pixels[place.add_(first[group])]
+    flat = group.flatten()
+    place = (_random(flat.shape, generator, pixels.device) * counts.index_select(0, flat)).long()
+    return pixels.index_select(0, place.add_(first.index_select(0, flat))).view_as(group)
 
 
 def _random(shape: tuple[int, ...], generator: torch.Generator, device: torch.device) -> torch.Tensor:

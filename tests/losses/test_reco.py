@@ -239,7 +239,7 @@ def test_half_precision_computes_in_float32(dtype):
     term = reco_loss(half, label, valid, probability, generator=rng())
     exact = reco_loss(half.detach().float(), label, valid, probability, generator=rng())
     assert term.value.dtype == torch.float32
-    assert float(term.value) == pytest.approx(float(exact.value), rel=1e-6)
+    assert term.value.item() == pytest.approx(exact.value.item(), rel=1e-6)
     term.value.backward()
     assert half.grad.isfinite().all()
 

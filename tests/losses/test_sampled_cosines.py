@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 
 from pixgraph.losses import sampled_cosines as module
-from pixgraph.losses.sampled_cosines import sampled_cosines
+from pixgraph.losses.sampled_cosines import gathered_products, sampled_cosines, sorted_products
 
 
 def example(q=5, k=7, m=6, d=4):
@@ -14,10 +14,20 @@ def example(q=5, k=7, m=6, d=4):
     return vectors, keys, torch.randint(m, (q, k), generator=made)
 
 
-@pytest.mark.parametrize("block", [1, 2 * 7 * 4, 2**22])
-def test_values_and_gradient(monkeypatch, block):
+@pytest.mark.parametrize("keys", [1, 4, 7, 8, 40])
+@pytest.mark.parametrize("block", [1, 2 * 7 * 4, 2**24])
+def test_both_ways_give_the_products(monkeypatch, block, keys):
     monkeypatch.setattr(module, "BLOCK", block)
-    vectors, keys, index = example()
+    vectors, keys, index = example(m=keys)  # seven are drawn, the same one twice where they are few
+    expected = (vectors[:, None] * keys[index]).sum(2)
+    for form in (sorted_products, gathered_products):
+        torch.testing.assert_close(form(vectors, keys, index), expected)
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("keys", [6, 20])
+def test_values_and_gradient(keys):
+    vectors, keys, index = example(m=keys)
     weight = torch.randn(5, 7, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     found = []
     for form in (sampled_cosines, lambda v, k, i: F.cosine_similarity(v[:, None], k[i], dim=2)):
@@ -29,8 +39,9 @@ def test_values_and_gradient(monkeypatch, block):
         torch.testing.assert_close(ours, plain)
 
 
-def test_gradcheck():
-    vectors, keys, index = example()
+@pytest.mark.parametrize("keys", [6, 20])
+def test_gradcheck(keys):
+    vectors, keys, index = example(m=keys)
     assert torch.autograd.gradcheck(lambda v: sampled_cosines(v, keys, index), [vectors.requires_grad_()])
 
 
