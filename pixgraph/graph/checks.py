@@ -72,9 +72,8 @@ def count_edges(support_nodes: int, cells: int, config: GraphConfig) -> int:
     """
     others = max(support_nodes - 1, 0)
     support = 2 * support_nodes * sum(min(n, others) for n in (config.bg_bg, config.fg_fg, config.fg_bg))
-    # Planar graphs have fewer than six neighbours a node, and about as many more at each further step.
-    distances = set(config.dilations)
-    near = 8 * sum(distances) if config.nodes == "segments" else config.connectivity * len(distances)
+    # Segments that touch make a planar graph: fewer than six edges a node.
+    near = 6 if config.nodes == "segments" else config.connectivity * len(set(config.dilations))
     each = near + min(config.query_query_knn, cells)
     partners = min(config.query_support_knn + config.query_support_random, support_nodes)
     partners += min(config.unlabelled_knn, cells)

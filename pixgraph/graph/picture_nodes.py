@@ -48,7 +48,7 @@ def count_nodes(picture: Picture, config: GraphConfig) -> int:
 
 def neighbour_block(nodes: PictureNodes, config: GraphConfig) -> EdgeBlock:
     """Edges between neighbours in a picture: of the lattice, or of the region adjacency graph."""
-    return adjacency_block(nodes, config) if isinstance(nodes, SegmentNodes) else LatticeEdges(nodes, config)
+    return adjacency_block(nodes) if isinstance(nodes, SegmentNodes) else LatticeEdges(nodes, config)
 
 
 def alike_block(nodes: PictureNodes, config: GraphConfig) -> EdgeBlock | None:

@@ -1,14 +1,12 @@
 """Segments as nodes: superpixels of queries, labelled segments of supports, and the region adjacency graph.
 
-A node's colour and place are means over its segment, its vector that of the feature maps. Segments that touch are one
-hop apart; a dilation d joins those exactly d hops apart, as on the lattice of a grid.
+A node's colour and place are means over its segment, its vector that of the feature maps. Neighbours are the segments
+that touch, however far their centres lie apart; what is farther away is reached by kNN edges.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -17,17 +15,10 @@ import torch.nn.functional as F
 from pixgraph.config import GraphConfig
 from pixgraph.data.base import IGNORE, UNLABELLED
 from pixgraph.data.picture import Picture
-from pixgraph.errors import ConfigError
 from pixgraph.graph.edge_blocks import ListedEdges
 from pixgraph.graph.edges import EdgeKind
 from pixgraph.graph.embedding import EmbeddingSpace, chosen_levels
 from pixgraph.graph.segment_map import SegmentMap, segment_map
-
-if TYPE_CHECKING:
-    from scipy.sparse import csr_array
-
-ROWS = 1024
-"""Segments whose distances to all others are held at once."""
 
 
 @dataclass(frozen=True)
@@ -159,62 +150,38 @@ def segment_vectors(
     return F.normalize(torch.cat(pooled, 1), dim=1) if basis is None else torch.stack(pooled).sum(0)
 
 
-def hops(segments: SegmentMap, distances: Sequence[int]) -> tuple[torch.Tensor, torch.Tensor]:
-    """Pairs of segments that lie exactly so many steps apart in the region adjacency graph, in both directions.
-
-    Segments are adjacent where pixels above, below or beside each other belong to them.
+def touching(segments: SegmentMap) -> tuple[torch.Tensor, torch.Tensor]:
+    """The region adjacency graph: pairs of segments that have pixels above, below or beside each other.
 
     Args:
         segments: The segments.
-        distances: The numbers of steps.
 
     Returns:
-        Source and destination, (E,) int64 each, ascending by destination.
-
-    Raises:
-        ConfigError: A distance is below 1.
+        Source and destination, (E,) int64 each, in both directions, ascending by destination.
     """
-    if min(distances, default=1) < 1:
-        raise ConfigError(f"dilations: got {min(distances)}, expected steps of 1 or more between segments")
-    from scipy.sparse.csgraph import dijkstra
-
-    touching, count = _touching(segments), segments.count
-    found = [np.empty((2, 0), np.int64)]
-    for first in range(0, count, ROWS):
-        rows = np.arange(first, min(first + ROWS, count))
-        steps = dijkstra(touching, indices=rows, unweighted=True, limit=max(distances, default=0))  # (rows, n)
-        dst, src = np.nonzero(np.isin(steps, list(distances)))
-        found.append(np.stack([src, dst + first]))
-    src, dst = torch.from_numpy(np.concatenate(found, axis=1)).to(segments.where.device)
-    return src, dst
+    where, count = segments.where, segments.count
+    a = torch.cat([where[1:].flatten(), where[:, 1:].flatten()])
+    b = torch.cat([where[:-1].flatten(), where[:, :-1].flatten()])
+    joined = (a != b) & (torch.maximum(a, b) < count)
+    a, b = a[joined], b[joined]
+    code = torch.cat([a * count + b, b * count + a]).unique()
+    return code % max(count, 1), code // max(count, 1)
 
 
-def _touching(segments: SegmentMap) -> csr_array:
-    """The region adjacency graph: (n, n) with entries in both directions."""
-    from scipy.sparse import csr_array
-
-    where, count = segments.where.cpu().numpy(), segments.count
-    a = np.concatenate([where[1:].ravel(), where[:, 1:].ravel()])
-    b = np.concatenate([where[:-1].ravel(), where[:, :-1].ravel()])
-    joined = (a != b) & (np.maximum(a, b) < count)
-    code = np.unique(np.concatenate([a[joined] * count + b[joined], b[joined] * count + a[joined]]))
-    return csr_array((np.ones(len(code)), (code // count, code % count)), shape=(count, count))
-
-
-def adjacency_block(nodes: SegmentNodes, config: GraphConfig) -> ListedEdges:
-    """Edges between segments of a picture at the configured distances."""
-    src, dst = hops(nodes.segments, config.dilations)
+def adjacency_block(nodes: SegmentNodes) -> ListedEdges:
+    """Edges between the segments of a picture that touch."""
+    src, dst = touching(nodes.segments)
     return ListedEdges(src + nodes.first, dst + nodes.first, EdgeKind.LATTICE)
 
 
 def similar_block(nodes: SegmentNodes, config: GraphConfig) -> ListedEdges | None:
-    """From the nearest other segments of the same picture by cosine, besides those that are joined already."""
+    """From the nearest other segments of the same picture by cosine, besides those that it touches."""
     if not config.query_query_knn or nodes.vectors is None:
         return None
     unit = F.normalize(nodes.vectors, dim=1)
     similarity = unit @ unit.T  # (n, n), a row a destination
     similarity.fill_diagonal_(-torch.inf)
-    src, dst = hops(nodes.segments, config.dilations)
+    src, dst = touching(nodes.segments)
     similarity[dst, src] = -torch.inf
     best, found = similarity.topk(min(config.query_query_knn, len(nodes) - 1), dim=1)
     node = torch.arange(len(nodes), device=found.device)[:, None].expand_as(found)

@@ -16,7 +16,7 @@ from pixgraph.graph.backend import Graph, make_graph
 from pixgraph.graph.checks import check_config, check_fits
 from pixgraph.graph.edges import EdgeKind, edge_features, switch_features
 from pixgraph.graph.embedding import Embedding, EmbeddingSpace, stacked_embedding
-from pixgraph.graph.segments import hops, segment_vectors
+from pixgraph.graph.segments import segment_vectors, touching
 from pixgraph.graph.support_edges import support_pairs
 from pixgraph.graph.support_nodes import SupportNodes, support_nodes
 
@@ -117,7 +117,7 @@ def support_part(
         place[image[order]], label[order] > 0, None if space is None else space.vectors, config, rng
     )
     a, b, kind = order[np.concatenate([low, high])], order[np.concatenate([high, low])], np.concatenate([kind, kind])
-    a, b, kind = _with_adjacent(a, b, kind, nodes, config)
+    a, b, kind = _with_adjacent(a, b, kind, nodes)
     by_destination = np.argsort(b * len(order) + a)
     device = rgbxy.device
     src, dst, kinds, labels, images = (
@@ -130,13 +130,13 @@ def support_part(
 
 
 def _with_adjacent(
-    src: np.ndarray, dst: np.ndarray, kind: np.ndarray, nodes: Sequence[SupportNodes], config: GraphConfig
+    src: np.ndarray, dst: np.ndarray, kind: np.ndarray, nodes: Sequence[SupportNodes]
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The edges (E,), and those between segments that are neighbours in their picture and not joined yet."""
+    """The edges (E,), and those between segments that touch in their picture and are not joined yet."""
     first, ends = 0, list[np.ndarray]()
     for picture in nodes:
         if picture.segments is not None:
-            ends.append(first + np.stack([x.cpu().numpy() for x in hops(picture.segments, config.dilations)]))
+            ends.append(first + np.stack([x.cpu().numpy() for x in touching(picture.segments)]))
         first += len(picture)
     if not ends:
         return src, dst, kind

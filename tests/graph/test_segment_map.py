@@ -1,6 +1,5 @@
 """Segments of a picture: means over them, pictures painted with their values, majorities, neighbours."""
 
-from collections import deque
 from dataclasses import replace
 
 import numpy as np
@@ -10,9 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiny_task import picture, smooth
 
-from pixgraph.errors import ConfigError
 from pixgraph.graph.segment_map import PAINT, SegmentMap, segment_map
-from pixgraph.graph.segments import hops, majority, segment_means, support_segments
+from pixgraph.graph.segments import majority, segment_means, support_segments, touching
 from pixgraph.models.levels import resample
 
 
@@ -120,34 +118,22 @@ def test_the_numbers_of_the_classes_do_not_matter(drawn):
 
 @given(maps_of_labels)
 @settings(max_examples=40, deadline=None)
-def test_hops_are_distances_in_the_region_adjacency_graph(drawn):
+def test_touching_segments_have_neighbouring_pixels(drawn):
     height, width, count, seed = drawn
     cut = random_map(height, width, min(count, height * width), seed, none=True)
-    where = cut.where.numpy()
-    near = {i: set() for i in range(len(cut))}
-    for a, b in [(where[1:], where[:-1]), (where[:, 1:], where[:, :-1])]:
-        for one, other in zip(a.ravel().tolist(), b.ravel().tolist(), strict=True):
-            if one != other and max(one, other) < len(cut):
-                near[one].add(other)
-                near[other].add(one)
-    expected = set()
-    for start in near:
-        steps, todo = {start: 0}, deque([start])
-        while todo:
-            node = todo.popleft()
-            for other in near[node] - steps.keys():
-                steps[other] = steps[node] + 1
-                todo.append(other)
-        expected |= {(other, start) for other, n in steps.items() if n in (1, 3)}
-    src, dst = hops(cut, [1, 3])
-    found = list(zip(src.tolist(), dst.tolist(), strict=True))
-    assert len(set(found)) == len(found)
-    assert set(found) == expected
-
-
-def test_steps_below_one_are_refused():
-    with pytest.raises(ConfigError, match="dilations: got 0, expected steps of 1 or more"):
-        hops(random_map(4, 4, 3), [0, 1])
+    where, expected = cut.where.tolist(), set()
+    for y in range(height):
+        for x in range(width):
+            for v, u in ((y + 1, x), (y, x + 1)):
+                if (
+                    v < height
+                    and u < width
+                    and where[y][x] != where[v][u]
+                    and len(cut) not in (where[y][x], where[v][u])
+                ):
+                    expected |= {(where[y][x], where[v][u]), (where[v][u], where[y][x])}
+    src, dst = touching(cut)
+    assert list(zip(dst.tolist(), src.tolist(), strict=True)) == sorted((b, a) for a, b in expected)
 
 
 def test_a_picture_is_cut_by_its_colours_alone():

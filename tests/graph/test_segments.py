@@ -14,14 +14,13 @@ from pixgraph.errors import ConfigError, DataError
 from pixgraph.graph.edges import EdgeKind, edge_features
 from pixgraph.graph.embedding import EmbeddingSpace
 from pixgraph.graph.segment_map import segment_map
-from pixgraph.graph.segments import hops, segment_nodes, segment_vectors
+from pixgraph.graph.segments import segment_nodes, segment_vectors, touching
 from pixgraph.graph.support import support_part
 from pixgraph.graph.task import attach_queries, task_graph
 
 CONFIG = GraphConfig(
     nodes="segments",
     segments=30,
-    dilations=[1, 2],
     query_support_random=3,
     query_support_knn=5,
     query_query_knn=2,
@@ -68,7 +67,7 @@ def test_neighbours_are_those_of_the_region_adjacency_graph():
     src, dst = graph.edges()
     own = (graph.edata["kind"] == EdgeKind.LATTICE) & (dst >= int((graph.ndata["role"] == 0).sum()))
     first = int((graph.ndata["role"] == 0).sum())
-    expected = torch.stack(hops(segment_map(t.query[0], 30), [1, 2])) + first
+    expected = torch.stack(touching(segment_map(t.query[0], 30))) + first
     assert torch.equal(torch.stack([src[own], dst[own]]), expected)
 
 
@@ -109,7 +108,7 @@ def test_nearest_partners_are_the_nearest():
         torch.testing.assert_close(similarity[i, found].sort().values, similarity[i].sort().values[-5:])
     alike = (kind == EdgeKind.QUERY_QUERY_KNN) & (dst >= first) & (dst < first + len(cut))
     heard = torch.bincount(dst[alike] - first, minlength=len(cut))
-    joined = torch.bincount(hops(cut, [1, 2])[1], minlength=len(cut))
+    joined = torch.bincount(touching(cut)[1], minlength=len(cut))
     assert torch.equal(heard, (len(cut) - 1 - joined).clamp_max(2))
 
 
