@@ -32,7 +32,7 @@ def coded(b=3, side=12, seed=0):
     st.integers(1, 4),
     st.integers(0, 10**6),
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 def test_provenance_without_scaling(strategy, flip, b, seed):
     maps = coded(b, seed=seed)
     config = LabelledViewConfig(size=12, scale=[1.0, 1.0], flip=flip, jitter=0.0, blur=0.0)
@@ -45,7 +45,7 @@ def test_provenance_without_scaling(strategy, flip, b, seed):
 
 
 @given(st.sampled_from(["none", "cutout", "cutmix", "classmix"]), st.integers(0, 10**6))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 def test_provenance_with_scaling(strategy, seed):
     """A confidence names its pixel exactly, so its label can be looked up; the colour agrees to a pixel or so."""
     b, side = 3, 16

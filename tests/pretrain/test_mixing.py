@@ -39,7 +39,7 @@ def check_provenance(mixed, maps):
     st.integers(1, 9),
     st.integers(0, 10**6),
 )
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 def test_provenance_after_any_chain(chain, b, h, w, seed):
     maps = mixed = coded(b, h, w, seed=seed)
     rng = np.random.default_rng(seed)

@@ -62,7 +62,7 @@ def ramps(height, width):
     st.booleans(),
     st.integers(0, 10**6),
 )
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 def test_picture_label_and_values_show_the_same_place(height, width, size, scale, flip, seed):
     picture = ramps(height, width)
     label = torch.from_numpy(np.random.default_rng(seed).integers(9, size=(height, width)))
@@ -94,24 +94,21 @@ def test_scales_and_places_are_spread_over_their_ranges():
 
 
 @given(st.integers(2, 30), st.integers(2, 30), st.floats(0.1, 1.0), st.integers(0, 10**6))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None)
 def test_no_mark_gets_lost(height, width, factor, seed):
     made = np.random.default_rng(seed)
-    label = torch.full((height, width), 254, dtype=torch.uint8)
-    marks = [tuple(made.integers((height, width))) for _ in range(4)]
-    for number, mark in enumerate(marks):
-        label[mark] = number
+    label = np.full((height, width), 254, np.uint8)
+    for number in range(4):
+        label[made.integers(height), made.integers(width)] = number
     h, w = max(1, int(height * factor)), max(1, int(width * factor))
-    small = shrink_label(label, h, w)
+    small = shrink_label(torch.from_numpy(label), h, w)
     assert (small.shape, small.dtype) == ((h, w), torch.uint8)
-    cells: dict = {}
-    for row, column in (label < 254).nonzero().tolist():
-        cells.setdefault((row * h // height, column * w // width), []).append(int(label[row, column]))
-    for row in range(h):
-        for column in range(w):
-            centre = int(label[nearest(height, h)[row], nearest(width, w)[column]])
-            expected = centre if centre != 254 else min(cells.get((row, column), [254]))
-            assert small[row, column] == expected
+    expected = label[nearest(height, h).numpy()][:, nearest(width, w).numpy()]
+    for row, column in np.argwhere(label < 254)[np.argsort(-label[label < 254].astype(int))]:  # the smallest one last
+        cell = row * h // height, column * w // width
+        inherits = label[nearest(height, h)[cell[0]], nearest(width, w)[cell[1]]] == 254
+        expected[cell] = label[row, column] if inherits else expected[cell]
+    np.testing.assert_array_equal(small.numpy(), expected)
 
 
 def test_a_full_label_shrinks_to_the_nearest_pixel():
