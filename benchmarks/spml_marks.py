@@ -25,7 +25,7 @@ from pixgraph.errors import ConfigError
 METHODS = {"classifier": ["--relations", "none"], "spml": [], "spml+": ["--spml.detach", "false"]}
 """Name of a method to its options."""
 
-DATA = {"camvid": [], "ade20k-objects": ["--holdout", "0.25"]}
+DATA = {"camvid": [], "ade20k-objects": ["--holdout", "0.25", "--marks.num_pictures", "200"]}
 """Data set, which is also its folder below ``--data``, to its options."""
 
 CONFIG = ROOT / "configs" / "pretrain-spml.yaml"
@@ -65,13 +65,17 @@ def parser() -> argparse.ArgumentParser:
 
 
 def train(args: argparse.Namespace, kind: str, method: str, seed: int) -> None:
-    """Train one run to its end, unless it is there."""
+    """Train one run to its end, unless it is there.
+
+    Raises:
+        RunError: It is there, but was trained with other settings.
+    """
     from pixgraph.cli.pretrain_spml import parse_spml
     from pixgraph.pretrain.spml.run import pretrain_spml
+    from pixgraph.training.identity import require_same_config
+    from pixgraph.training.records import read_config
 
     folder = Path(args.runs) / f"{args.dataset}_{kind}_{method}_{seed}"
-    if _state(folder) == "finished":
-        return
     words = ["--config", args.config, "--data", place(args), "--annotation", kind]
     words += [*DATA[args.dataset], *METHODS[method], *args.settings]
     words += ["--seed", str(seed), "--marks.seed", str(seed), "--runs", str(folder.parent), "--run", folder.name]
@@ -79,6 +83,9 @@ def train(args: argparse.Namespace, kind: str, method: str, seed: int) -> None:
     if weights is not None and (weights / WEIGHTS).is_file() and not {"--weights", "--network"} & set(args.settings):
         words += ["--weights", str(weights / WEIGHTS)]
     config, _ = parse_spml(words)
+    if _state(folder) == "finished":
+        require_same_config(read_config(folder), config, str(folder))
+        return
     pretrain_spml(config, resume=(folder / "config.yaml").is_file())
 
 
@@ -90,7 +97,8 @@ def finished(args: argparse.Namespace) -> dict[str, Any]:
     for folder in sorted(Path(args.runs).glob(f"{args.dataset}_*_*_*")):
         if _state(folder) != "finished":
             continue
-        path = folder / f"scores-{args.split}.json"
+        own = args.split == "val" and not {"--val_pictures", "--val_split"} & set(args.settings)
+        path = folder / ("scores.json" if own else f"scores-{args.split}.json")
         if not path.is_file():
             path.write_text(json.dumps(score_run(folder, args.split, place(args), "cpu")), encoding="utf-8")
         scores = json.loads(path.read_text(encoding="utf-8"))

@@ -11,7 +11,7 @@ import torch
 sys.path.insert(0, str(Path(__file__).parent / "pretrain" / "spml"))
 from small_camvid import options, small_camvid
 
-from pixgraph.errors import ConfigError
+from pixgraph.errors import ConfigError, RunError
 from pixgraph.pretrain.spml.kmeans import spherical_kmeans
 
 
@@ -65,7 +65,9 @@ def test_marks_are_trained_once_and_tabled(tmp_path):
         "--out",
         str(tmp_path),
     ]
-    marks.main([*words, "--seeds", "1", "--", *options({"optim.steps": 1})])
+    marks.main([*words, "--seeds", "1", "--", *options({"optim.steps": 1, "marks.num_pictures": "null"})])
+    with pytest.raises(RunError, match=r"optim.steps \(was 1, now 2\)"):
+        marks.main([*words, "--seeds", "1", "--", *options({"optim.steps": 2, "marks.num_pictures": "null"})])
     marks.main([*words, "--seeds"])
     found = json.loads((tmp_path / "spml_camvid.json").read_text())["runs"]
     assert set(found) == {"camvid_points_classifier_1", "camvid_points_spml_1"}

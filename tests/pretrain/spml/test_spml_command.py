@@ -59,6 +59,18 @@ def test_each_annotation_leaves_a_backbone_scores_and_a_page(root, annotation, c
     assert "slic" in page  # regions stand beside the numbers
 
 
+def test_tags_become_labels_before_the_training_and_stay(root):
+    small_camvid(root / "camvid", varied=True)
+    assert main(words(annotation="tags")) == 0
+    files = sorted((root / "runs/r/labels").iterdir())
+    assert [file.name for file in files] == [f"train__train_{i}.png" for i in range(3)]
+    made = [file.read_bytes() for file in files]
+    assert (logged(root, "r", "train")[0]["labelled"]) > 0
+    assert main(["pretrain", "spml", "--resume", "runs/r"]) == 0
+    assert [file.read_bytes() for file in files] == made
+    assert json.loads((root / "runs/r/scores.json").read_text())["retrieval"]["miou"] >= 0
+
+
 def test_the_classifier_alone(root):
     assert main(words(relations="none")) == 0
     assert "sem_ann" not in logged(root, "r", "train")[0]
@@ -121,6 +133,7 @@ def test_worker_processes_change_nothing(root):
         ({"spml__regions": "none", "spml__img_sim": 0.1}, "spml.img_sim: got 0.1 with spml.regions none"),
         ({"views__scale": "[2, 1]"}, "views.scale: got [2.0, 1.0], expected the smallest and the largest factor"),
         ({"weights": "absent.pt"}, "absent.pt"),
+        ({"annotation": "tags"}, "every class is on all of them or on none"),
         ({"optim__accumulate": 3}, "expected a multiple of 3"),
     ],
 )
