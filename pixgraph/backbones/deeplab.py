@@ -10,11 +10,14 @@ import torch.nn.functional as F
 from pixgraph.backbones.base import Backbone
 from pixgraph.backbones.deeplab_networks import load_deeplab
 
-_ENCODED = ("encoder, stride 8", "encoder, stride 16", "encoder, last")
+_LEVELS = ("decoder, mean of 2 x 2 cells", "encoder, stride 8", "encoder, stride 16", "encoder, last")
+_STRIDES = (8, 8, 16, 16)
 
 
 class DeepLabBackbone(Backbone):
-    """The decoder's map and the embedding at stride 4, and the encoder's maps at strides 8, 16 and 16.
+    """The embedding at stride 4, the decoder's map at stride 8, and the encoder's maps at strides 8, 16 and 16.
+
+    The decoder's map is averaged over 2 x 2 cells: at stride 4 its 256 channels would fill the cache of features.
 
     Args:
         name: "deeplabv3plus:ENCODER".
@@ -28,8 +31,8 @@ class DeepLabBackbone(Backbone):
 
     def __init__(self, name: str, weights: str | Path | None = None) -> None:
         network, pretrained_on = load_deeplab(name, weights)
-        fine = ("decoder",) if network.representation is None else ("decoder", "embedding")
-        super().__init__(name, pretrained_on, (*fine, *_ENCODED))
+        fine = () if network.representation is None else ("embedding",)
+        super().__init__(name, pretrained_on, (*fine, *_LEVELS))
         self.network = network
         self.describe()
 
@@ -41,7 +44,7 @@ class DeepLabBackbone(Backbone):
         height, width = x.shape[2:]
         below, right = (-side % self.network.divisor for side in (height, width))
         maps = self.network(F.pad(x, (0, right, 0, below), mode="replicate"))
-        fine = [maps.decoded] if maps.embedding is None else [maps.decoded, maps.embedding]
-        strides = [4] * len(fine) + [8, 16, 16]
-        found = zip([*fine, *maps.encoded], strides, strict=True)
+        found = list(zip([F.avg_pool2d(maps.decoded, 2), *maps.encoded], _STRIDES, strict=True))
+        if maps.embedding is not None:
+            found.insert(0, (maps.embedding, 4))
         return [m[..., : -(-height // s), : -(-width // s)] for m, s in found]
