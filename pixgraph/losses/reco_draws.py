@@ -103,14 +103,36 @@ def draw_pixels(
         generator: Where the draws come from.
     """
     rows = regions.hard_counts.nonzero()[:, 0]  # (A,)
-    shape = (len(rows), num_queries * num_negatives)
     queries = _uniform(regions.hard, regions.hard_counts, rows[:, None].expand(-1, num_queries), generator)
-    steps = relation[rows].double().cumsum(1)
-    # Below the sum itself, or rounding would let a class through that has probability 0.
-    at = _random(shape, generator, relation.device) * steps[:, -1:]
-    other = torch.searchsorted(steps, at, right=True)  # (A, Q K)
+    shares = relation[rows].repeat_interleave(num_queries, 0)  # (A Q, P)
+    counts = draw_counts(shares, num_negatives, generator)
+    # A query's negatives have no order: those of a class lie together.
+    classes = torch.arange(counts.shape[1], device=counts.device).repeat(len(counts))
+    other = classes.repeat_interleave(counts.flatten(), output_size=len(counts) * num_negatives)
     negatives = _uniform(regions.pixels, regions.counts, other, generator)
     return PixelDraws(rows, queries, negatives.view(len(rows), num_queries, num_negatives))
+
+
+def draw_counts(shares: torch.Tensor, total: int, generator: torch.Generator) -> torch.Tensor:
+    """How many of `total` draws fall on each class: multinomial, class by class, from binomials of what is left.
+
+    Args:
+        shares: (n, P) probabilities; each row sums to 1.
+        total: Draws of a row.
+        generator: Where the draws come from.
+
+    Returns:
+        (n, P) int64; rows sum to `total`, and a class of probability 0 has none.
+    """
+    exact = shares.to(generator.device, torch.float64)
+    # Sums from the back: the last class with a share has exactly all of what is left, whatever was rounded.
+    left = exact.flip(1).cumsum(1).flip(1)
+    chance = (exact / left.clamp_min(torch.finfo(torch.float64).tiny)).clamp_max(1)
+    rest, counts = exact.new_full((len(exact),), total), []
+    for k in range(exact.shape[1]):
+        counts.append(torch.binomial(rest, chance[:, k].contiguous(), generator=generator))
+        rest = rest - counts[-1]
+    return torch.stack(counts, 1).long().to(shares.device)
 
 
 def _uniform(

@@ -8,7 +8,14 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pixgraph.losses.reco_draws import Regions, class_means, class_relation, draw_pixels, find_regions
+from pixgraph.losses.reco_draws import (
+    Regions,
+    class_means,
+    class_relation,
+    draw_counts,
+    draw_pixels,
+    find_regions,
+)
 
 
 def rng(seed=0):
@@ -122,3 +129,29 @@ def test_a_class_of_probability_nought_is_never_drawn(last):
     found = draw_pixels(planted(), relation, 100, 200, rng())
     of_pixel = torch.arange(4).repeat_interleave(planted().counts)
     assert (of_pixel[found.negatives] != torch.arange(4)[:, None, None]).all()
+
+
+@given(st.integers(2, 7), st.integers(1, 40), st.integers(0, 10**6))
+@settings(max_examples=50, deadline=None)
+def test_counts_sum_to_the_draws_and_leave_out_what_has_no_share(classes, total, seed):
+    made = np.random.default_rng(seed)
+    shares = (
+        made.random((9, classes)) * (made.random((9, classes)) < 0.6)
+        + 1e-12 * np.eye(classes)[made.integers(classes, size=9)]
+    )
+    shares = torch.from_numpy(shares / shares.sum(1, keepdims=True)).float()
+    counts = draw_counts(shares, total, rng(seed))
+    assert (counts.sum(1) == total).all()
+    assert (counts >= 0).all()
+    assert (counts[shares == 0] == 0).all()
+
+
+def test_counts_have_the_mean_and_the_spread_of_a_multinomial():
+    """Within five standard errors; the covariance of two classes is -n p q."""
+    shares = torch.tensor([0.5, 0.0, 0.2, 0.3])
+    counts = draw_counts(shares.expand(20000, 4), 30, rng()).double()
+    spread = (30 * shares * (1 - shares)).double()
+    assert ((counts.mean(0) - 30 * shares).abs() <= 5 * (spread / 20000).sqrt()).all()
+    covariance = torch.cov(counts.T)
+    expected = torch.diag(30 * shares) - 30 * shares[:, None] * shares
+    torch.testing.assert_close(covariance, expected.double(), atol=0.35, rtol=0)
