@@ -88,9 +88,7 @@ def spherical_kmeans(
         )
     exact = embedding.to(torch.promote_types(embedding.dtype, torch.float32))
     x = located(exact).flatten(2).transpose(1, 2).contiguous()  # (B, n, D + 2)
-    inside = torch.arange(batch * height * width, device=x.device)
-    if valid is not None:
-        inside = inside[valid.flatten()]
+    inside = slice(None) if valid is None else valid.flatten().nonzero()[:, 0]
     members = x.flatten(0, 1)[inside]
     clusters = grid_clusters(height, width, grid, x.device).flatten().expand(batch, -1)
     first = torch.arange(batch, device=x.device)[:, None] * count
