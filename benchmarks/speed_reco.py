@@ -106,7 +106,7 @@ def build_steps(given: Mapping[str, Any]) -> dict[str, Callable[[], None]]:
         DRAWS: lambda: loop_reco(problem, **counts),
         ALL: lambda: loop_reco(problem, one_by_one=True, **counts),
     }
-    return {name: lambda loss=loss: _step(problem, loss) for name, loss in losses.items()}  # type: ignore[misc]
+    return {name: lambda loss=loss: _step(problem, loss) for name, loss in losses.items()}
 
 
 def peak_of(given: Mapping[str, Any]) -> float | str | None:
