@@ -122,7 +122,7 @@ class GraphConfig:
     """
 
     nodes: Literal["pixels", "segments"] = "pixels"
-    segments: int = 400
+    segments: int = 800
     stride: int = 8
     num_fg: int = 64
     num_bg: int = 64

@@ -90,7 +90,7 @@ def refine(rgb: np.ndarray, scores: np.ndarray, present: np.ndarray, seeds: floa
     for way in np.unique(best):
         own = best == way
         markers[own & (margin >= np.quantile(margin[own], 1 - seeds))] = way + 1
-    found = random_walker(rgb / 255.0, markers, beta=BETA, mode="cg_j", tol=1e-4, channel_axis=-1)
+    found = random_walker(rgb / 255.0, markers, beta=BETA, mode="bf", channel_axis=-1)
     return np.where(found > 0, ways[np.clip(found - 1, 0, None)], UNLABELLED).astype(np.uint8)
 
 

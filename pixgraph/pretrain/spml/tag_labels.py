@@ -93,7 +93,7 @@ class TagLabeller:
 
     @torch.no_grad()
     def maps(self, rgb: np.ndarray, mirror: bool = False) -> list[torch.Tensor]:
-        """Maps (F_l, h_l, w_l) of the encoder at strides 8 and more, of a picture (H, W, 3) uint8 or its mirror image."""
+        """Maps (F_l, h_l, w_l) of the encoder from stride 8 on, of a picture (H, W, 3) uint8 or its mirror image."""
         images = as_picture(rgb, self.short_side).to(self.device)
         before = self.network.training
         try:
