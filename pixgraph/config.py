@@ -69,8 +69,8 @@ class BackboneConfig:
     """The frozen CNN that gives the node embeddings.
 
     Attributes:
-        name: "filters" (built in), a torchvision CNN such as "mobilenet_v2", "timm:NAME", or a UNet: "unet",
-            "unet-small", "unet:ENCODER"; with "+pixels" at its end, a UNet keeps one vector a pixel.
+        name: "filters" (built in), a torchvision CNN such as "mobilenet_v2", "timm:NAME", "deeplabv3plus:ENCODER", or a
+            UNet: "unet", "unet-small", "unet:ENCODER"; with "+pixels" at its end, a UNet keeps one vector a pixel.
         weights: File of weights (safetensors or a state_dict), or run folder of a pretraining, which also tells the
             name; none: "filters" needs none, the others fetch ImageNet's.
         size: Working size: pictures are squashed to size x size pixels.
