@@ -174,6 +174,7 @@ BOUNDS: dict[str, Bounds] = {
     "spml.bank_segments": ONE_UP,
     "spml.hidden": ONE_UP,
     "spml.dropout": Bounds(0, 1, open_high=True),
+    "spml.propagate": SHARE,
     "spml.sem_ann": COUNT,
     "spml.sem_occ": COUNT,
     "spml.img_sim": COUNT,

@@ -47,6 +47,8 @@ class SegmentConfig:
         dropout: Inside the classifier.
         detach: Whether the classifier sees embeddings without gradient, as in SPML: the contrasts alone form them.
             Without contrasts it never does.
+        propagate: Cosine, with location, from which an unlabelled segment has the label of the nearest labelled one of
+            its picture for the classifier; 1: the classifier learns from the marks alone, as the contrasts always do.
         sem_ann: Weight of the contrast by annotation; none: the published one, see `relations`.
         sem_occ: Weight of the contrast by co-occurrence of tags.
         img_sim: Weight of the contrast by low-level regions.
@@ -66,6 +68,7 @@ class SegmentConfig:
     hidden: int = 128
     dropout: float = 0.75
     detach: bool = True
+    propagate: float = 1.0
     sem_ann: float | None = None
     sem_occ: float | None = None
     img_sim: float | None = None

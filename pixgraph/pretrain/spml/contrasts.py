@@ -107,8 +107,7 @@ def affinity_contrast(pixels: Pixels, known: Known, concentration: float) -> Ter
 def affinity_tags(pixels: Pixels, segments: Segments, classes: int) -> torch.Tensor:
     """The tags of each segment of a batch by feature affinity.
 
-    A labelled segment has its class. An unlabelled one takes that of the labelled segment of its picture whose
-    direction, with location, is nearest, if their cosine is at least `SURE`; otherwise it has all tags.
+    A segment that `near_labels` gives a label has that one tag; any other has all tags.
 
     Args:
         pixels: Of the batch.
@@ -118,15 +117,29 @@ def affinity_tags(pixels: Pixels, segments: Segments, classes: int) -> torch.Ten
     Returns:
         (S, C) bool.
     """
+    label = near_labels(pixels, segments, SURE)
+    tags = label[:, None] == torch.arange(classes, device=label.device)
+    tags[label >= UNLABELLED] = True
+    return tags
+
+
+@torch.no_grad()
+def near_labels(pixels: Pixels, segments: Segments, sure: float) -> torch.Tensor:
+    """The label of each segment, or of the labelled one of its picture that is nearest to it.
+
+    Args:
+        pixels: Of the batch.
+        segments: Of the batch.
+        sure: Smallest cosine of the directions, with location, at which an unlabelled segment takes over a label.
+
+    Returns:
+        (S,) int64 class, or 254.
+    """
     direction = directions(pixels.located, pixels.segment, len(segments.label))
-    labelled = segments.label < UNLABELLED
-    own = segments.label == torch.arange(classes, device=direction.device)[:, None]  # (C, S)
-    tags = own.T.clone()
-    tags[~labelled] = True
+    labelled, label = segments.label < UNLABELLED, segments.label.clone()
     if labelled.any() and not labelled.all():
         cosine = direction[~labelled] @ direction[labelled].T
         cosine.masked_fill_(segments.image[~labelled][:, None] != segments.image[labelled], -torch.inf)
         best, place = cosine.max(1)
-        sure = torch.nonzero(~labelled)[:, 0][best >= SURE]
-        tags[sure] = own.T[labelled][place[best >= SURE]]
-    return tags
+        label[~labelled] = torch.where(best >= sure, segments.label[labelled][place], UNLABELLED)
+    return label

@@ -129,20 +129,18 @@ class SPML(nn.Module):
         size = (unit.shape[2], unit.shape[3])
         label = labels_on_cells(batch.labels, size, self.classes)
         with torch.autocast(unit.device.type, enabled=False):
+            terms: dict[str, Term] = {}
+            logs: dict[str, float | torch.Tensor] = {"classifier_chance": math.log(self.classes)}
+            if self.strengths:
+                segments, pixels = self._cut(unit, label, regions_on_cells(batch.regions, size))
+                terms = self._contrasts(pixels, segments, batch.tags)
+                logs |= self._logs(terms, segments)
+                label = self._propagated(label, pixels, segments)
             seen = unit.detach() if self.strengths and self.spml.detach else unit
             entropy = labelled_cross_entropy(self.classifier(seen), label)
-            logs: dict[str, float | torch.Tensor] = {
-                "classifier": entropy.detach(),
-                "classifier_chance": math.log(self.classes),
-            }
-            loss = entropy
-            if self.strengths:
-                terms, found = self._contrasts(unit, label, regions_on_cells(batch.regions, size), batch.tags)
-                for name, term in terms.items():
-                    loss = loss + self.strengths[name].weight * term.value
-                    logs |= {name: term.value.detach(), f"{name}_chance": term.chance}
-                logs |= found
-            return loss, {**logs, "embedding_std": embedding_std(unit.flatten(2).transpose(1, 2).flatten(0, 1))}
+            loss = entropy + sum(self.strengths[name].weight * term.value for name, term in terms.items())
+            spread = embedding_std(unit.flatten(2).transpose(1, 2).flatten(0, 1))
+            return loss, {"classifier": entropy.detach(), **logs, "embedding_std": spread}
 
     def after_step(self, step: int, steps: int) -> dict[str, float]:
         """Nothing follows a step."""
@@ -154,15 +152,15 @@ class SPML(nn.Module):
         clusters = spherical_kmeans(unit, label != IGNORE, (rows, columns), self.spml.iterations)
         return split_segments(clusters, label, region)
 
-    def _contrasts(
-        self, unit: torch.Tensor, label: torch.Tensor, region: torch.Tensor, tags: torch.Tensor
-    ) -> tuple[dict[str, Term], dict[str, float | torch.Tensor]]:
-        """The contrast of each relation, and numbers to log of the segments."""
+    def _cut(self, unit: torch.Tensor, label: torch.Tensor, region: torch.Tensor) -> tuple[Segments, Pixels]:
+        """The segments of a batch, and its pixels that are in one."""
         segments = self.segment(unit, label, region)
         inside = segments.id >= 0
-        pixels = Pixels(
-            unit.permute(0, 2, 3, 1)[inside], located(unit).permute(0, 2, 3, 1)[inside], segments.id[inside]
-        )
+        own, placed = (maps.permute(0, 2, 3, 1)[inside] for maps in (unit, located(unit)))
+        return segments, Pixels(own, placed, segments.id[inside])
+
+    def _contrasts(self, pixels: Pixels, segments: Segments, tags: torch.Tensor) -> dict[str, Term]:
+        """The contrast of each relation; the bank takes up the segments."""
         own = self._known(pixels, segments, tags)
         known = own.joined(self.bank.segments())
         computed = {
@@ -174,8 +172,25 @@ class SPML(nn.Module):
         terms = {name: computed[name](strength.concentration) for name, strength in self.strengths.items()}
         if self.training:
             self.bank.push(own)
-        labelled = (segments.label < self.classes).float().mean() if len(segments.label) else 0.0
-        return terms, {"segments": len(segments.label), "labelled": labelled}
+        return terms
+
+    def _logs(self, terms: dict[str, Term], segments: Segments) -> dict[str, float | torch.Tensor]:
+        """Numbers to log of contrasts and segments."""
+        logs: dict[str, float | torch.Tensor] = {}
+        for name, term in terms.items():
+            logs |= {name: term.value.detach(), f"{name}_chance": term.chance}
+        count = len(segments.label)
+        labelled = (segments.label < self.classes).float().mean() if count else 0.0
+        return {**logs, "segments": count, "labelled": labelled}
+
+    def _propagated(self, label: torch.Tensor, pixels: Pixels, segments: Segments) -> torch.Tensor:
+        """The labels (B, h, w) that the classifier learns from."""
+        if self.spml.propagate >= 1:
+            return label
+        inside = segments.id >= 0
+        found = label.clone()
+        found[inside] = contrasts.near_labels(pixels, segments, self.spml.propagate)[pixels.segment]
+        return found
 
     def _known(self, pixels: Pixels, segments: Segments, tags: torch.Tensor) -> Known:
         """What the contrasts over several pictures need of the batch's segments."""

@@ -14,6 +14,7 @@ from pixgraph.pretrain.spml.contrasts import (
     affinity_tags,
     annotation_contrast,
     co_occurrence_contrast,
+    near_labels,
     similarity_contrast,
 )
 from pixgraph.pretrain.spml.kmeans import located
@@ -136,6 +137,14 @@ def test_affinity_finds_a_sure_neighbour_and_never_one_of_another_picture():
     segments = split_segments(torch.tensor([[[0, 1, 2]], [[0, 0, 0]]]), label)
     pixels = Pixels(vectors, vectors, segments.id[segments.id >= 0])
     assert affinity_tags(pixels, segments, 2).tolist() == [[True, False], [True, False], [True, True], [True, True]]
+
+
+def test_nearer_labels_are_taken_over_the_sooner():
+    vectors = F.normalize(torch.tensor([[1.0, 0, 0], [1, 0.05, 0], [1, 1, 0]]), dim=1)
+    segments = split_segments(torch.tensor([[[0, 1, 2]]]), torch.tensor([[[1, 254, 254]]]))
+    pixels = Pixels(vectors, vectors, segments.id[segments.id >= 0])
+    assert near_labels(pixels, segments, 0.95).tolist() == [1, 1, 254]
+    assert near_labels(pixels, segments, 0.5).tolist() == [1, 1, 1]
 
 
 def test_affinity_contrast_equals_loops():

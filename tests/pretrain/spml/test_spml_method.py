@@ -87,6 +87,14 @@ def test_the_classifier_trains_the_embedding_where_asked():
     torch.testing.assert_close(alone["classifier.0.weight"], both["classifier.0.weight"])
 
 
+def test_the_classifier_learns_from_propagated_labels_where_asked():
+    alone, logs = gradients(tiny_spml(), weak_batch())
+    more, others = gradients(tiny_spml(propagate=0.5), weak_batch())
+    assert not torch.allclose(alone["classifier.0.weight"], more["classifier.0.weight"])
+    torch.testing.assert_close(alone["network.network.weight"], more["network.network.weight"])
+    assert float(logs["sem_ann"]) == float(others["sem_ann"])
+
+
 def test_without_contrasts_the_classifier_trains_the_embedding():
     method = tiny_spml(relations="none")
     found, logs = gradients(method, weak_batch())
