@@ -96,7 +96,7 @@ def test_files_are_of_the_pictures_size(labeller, tmp_path):
 def test_files_that_cannot_be_written(labeller, tmp_path):
     squares = Squares()
     (tmp_path / "labels").write_text("a file")
-    with pytest.raises(RunError, match="cannot write .*labels.*; free space or change permissions"):
+    with pytest.raises(RunError, match=r"cannot write .*labels.*; free space or change permissions"):
         write_labels(labeller, squares, [0], squares.tags, tmp_path / "labels")
 
 
