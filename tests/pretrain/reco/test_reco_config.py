@@ -29,6 +29,13 @@ def test_the_seeds_flags_are_understood():
     assert (partial.labels.ratio, partial.teacher.mode, partial.pseudo.weak_threshold) == ("p1", "eval", 0.6)
 
 
+def test_the_seeds_commands_run_as_they_are():
+    words = "--dataset cityscapes --data-path dataset/cityscapes --label-ratio p0 --seed 0 --val-interval 500"
+    config, _ = parse_reco([*words.split(), "--model", "reconet"])
+    assert config.data == "cityscapes:dataset/cityscapes"
+    assert (config.network, config.labels.ratio, config.seed) == ("deeplabv3plus:resnet101", "p0", 0)
+
+
 def test_defaults_are_those_of_the_authors():
     config = RecoConfig("camvid:x")
     assert (config.contrast.num_queries, config.contrast.num_negatives, config.contrast.temperature) == (256, 512, 0.5)
@@ -48,6 +55,7 @@ def test_help_names_every_flag(capsys):
     ("words", "message"),
     [
         ("", "data: got nothing, expected --data NAME:FOLDER"),
+        ("--dataset camvid", "got --dataset camvid alone, expected both --dataset NAME and --data-path FOLDER"),
         ("--data x --num-labeled 0", "labels.num_labeled: got 0, expected a whole number >= 1"),
         ("--data x --num-labeled 3 --labels.fraction 0.5", "got num_labeled 3 and fraction 0.5, expected one of them"),
         ("--data x --label-ratio p2", "--labels.ratio: got 'p2', expected one of p0, p1, p5, p25"),
