@@ -241,3 +241,46 @@ def test_methods_are_opened_with_their_backbone():
 def test_the_package_itself_loads_without_torch():
     code = "import sys, pixgraph; assert 'torch' not in sys.modules; assert callable(pixgraph.FewShotSegmenter)"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize("kind", ["points", "scribbles", "boxes"])
+def test_marks_in_place_of_masks(kind):
+    rgb, mask = scene(0)
+    rows, columns = np.nonzero(mask)
+    top, left = int(rows.min()), int(columns.min())
+    inside = [(left + x, top + y, 1) for x, y in ((6, 6), (21, 6), (14, 14), (6, 21), (21, 21))]
+    outside = [(0, 0, 0), (79, 59, 0), (0, 59, 0), (79, 0, 0), (40, 0, 0)]
+    line = [((left + 5, top + 14), (left + 22, top + 14))]
+    marks = {
+        "points": [inside + outside],
+        "scribbles": [[(line[0], 1, 3), (((0, 0), (79, 0), (79, 59), (0, 59)), 0)]],
+        "boxes": [[(left, top, left + 28, top + 28, 1)]],
+    }[kind]
+    segmenter = FewShotSegmenter("propagate", size=64, graph=GraphConfig(dilations=[1]), device="cpu")
+    query, truth = scene(1)
+    weak = segmenter.fit([rgb], **{kind: marks}).predict(query)[0]
+    assert segmenter.classes_ == [1]
+    assert iou(weak == 1, truth == 1) > 0.5
+    whole = segmenter.fit([rgb, rgb], [mask, None], **{kind: [None, *marks]}).predict(query)[0]
+    assert iou(whole == 1, truth == 1) > 0.5
+
+
+def test_marks_with_tiles():
+    rgb, mask = scene(0, height=120, width=160)
+    rows, columns = np.nonzero(mask)
+    top, left = int(rows.min()), int(columns.min())
+    segmenter = FewShotSegmenter("prototype", size=64, device="cpu", tile=64)
+    segmenter.fit(rgb, boxes=[(left, top, left + 28, top + 28, 7)])
+    assert segmenter._tile_support[0].rough.any()
+    assert (segmenter.predict(rgb)[0][mask > 0] == 7).mean() > 0.5
+    segmenter.fit(rgb, points=[(left + 14, top + 14, 7), (0, 0, 0)])
+    assert set(segmenter.predict(rgb)[0].ravel()) <= {0, 7}
+
+
+def test_every_mark_survives_the_working_size():
+    label = np.full((1000, 800), 254, np.uint8)
+    label[503, 411], label[10, 10], label[999, 799], label[12, 12] = 3, 0, 0, 2
+    small = shrink_mask(label, (32, 32))
+    expected = np.full((32, 32), 254, np.uint8)
+    expected[16, 16], expected[0, 0], expected[31, 31] = 3, 2, 0  # a class before the background
+    np.testing.assert_array_equal(small, expected)

@@ -28,6 +28,7 @@ import torch.nn.functional as F
 from pixgraph.data.base import IGNORE, UNLABELLED
 from pixgraph.data.picture import FewShotTask, Picture
 from pixgraph.graph.backend import Graph
+from pixgraph.graph.lattice import shifted_pairs
 from pixgraph.graph.marks import mark_graph, sure_label
 from pixgraph.models.harmonic import spread_labels
 from pixgraph.models.levels import level_statistics, resample, standardise
@@ -64,9 +65,9 @@ class Completion:
     """
 
     sharpness: float = 15.0
-    color: float = 3.0
+    color: float = 8.0
     reach: float = 0.5
-    balance: float = 1.0
+    balance: float = 0.0
     caution: float = 3.0
     box: float = 0.5
     edge_color: float = 20.0
@@ -176,6 +177,8 @@ def mark_prior(picture: Picture, maps: list[torch.Tensor], n_way: int, settings:
         weight = weight + settings.box * likely * (weight.sum(1, keepdim=True) <= 0)
     if not weight[:, 1:].any():
         return None
+    even = picture.rough is not None or not weight[:, 0].any()  # the background is marked everywhere, or nowhere
+    balance, caution = (1.0, 0.0) if even else (settings.balance, settings.caution)
     if not weight[:, 0].any():
         weight[:, 0] = 1.0
     deep = [m for m in maps if height >= FINEST * m.shape[-2]] or maps[-1:]
@@ -192,8 +195,8 @@ def mark_prior(picture: Picture, maps: list[torch.Tensor], n_way: int, settings:
         kernel -= settings.color / 3 * torch.cdist(rgb, rgb[at], p=1)
         kernel -= torch.cdist(place, place[at]).square() / (2 * settings.reach**2)
         a = weight[at, n]
-        found = torch.logsumexp(kernel + a.log(), 1) - settings.balance * a.sum().log()
-        density.append(found if n else found + settings.caution)
+        found = torch.logsumexp(kernel + a.log(), 1) - balance * a.sum().log()
+        density.append(found if n else found + caution)
     return torch.stack(density).softmax(0).unflatten(1, (h, w))
 
 
@@ -217,23 +220,21 @@ def edge_weights(
     """Weights (E,) of the lattice edges of step 2.
 
     Args:
-        graph: What `mark_graph` gave.
+        graph: What `mark_graph` gave, with 8 neighbours a node.
         maps: The picture's standardised maps.
         height: Of the picture, in pixels.
         grid: Rows and columns of its nodes.
         settings: Constants.
     """
-    src, dst = graph.edges()
     low, high = EDGE_LEVELS
     fine = [m for m in maps if low <= height / m.shape[-2] <= high] or maps[:1]
-    cosine = torch.zeros(len(src), device=src.device)
-    for level in fine:
-        unit = F.normalize(resample(level, *grid).flatten(1).T, dim=1)
-        cosine += (unit[src] * unit[dst]).sum(1) / len(fine)
-    difference = graph.edata["feature"][:, 0]
-    steps = (graph.ndata["rgbxy"][src, 3:] - graph.ndata["rgbxy"][dst, 3:]).abs().gt(1e-6).sum(1)
-    weight = torch.exp(-settings.edge_color * difference - settings.edge_feature * (1 - cosine))
-    return weight / steps.float().sqrt() + 1e-6
+    unit = torch.cat([F.normalize(resample(m, *grid), dim=0) for m in fine]).permute(1, 2, 0)  # (h, w, C)
+    parts = []
+    for one, other, (down, across) in shifted_pairs(unit, (1,), 8):  # in the order of the graph's edges
+        cosine = (one * other).sum(2).flatten() / len(fine)
+        weight = torch.exp(settings.edge_feature * (cosine - 1)) / math.hypot(down, across)
+        parts += [weight, weight]
+    return torch.cat(parts) * torch.exp(-settings.edge_color * graph.edata["feature"][:, 0]) + 1e-6
 
 
 def _is_marked(picture: Picture) -> bool:

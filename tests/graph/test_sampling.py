@@ -120,3 +120,11 @@ def test_errors_say_what_was_expected():
         sample_nodes(np.zeros((3, 3)), 1, 1)
     with pytest.raises(DataError, match=r"shape \(3,\)"):
         sample_nodes(np.zeros(3, dtype=np.int64), 1, 1)
+
+
+def test_unlabelled_and_unknown_pixels_are_never_drawn():
+    label = np.full((8, 8), 254, np.uint8)
+    label[0, :3], label[1, :3], label[7] = 0, 1, 255
+    nodes = sample_nodes(label, 10, 10)
+    assert sorted(nodes.label.tolist()) == [0, 0, 0, 1, 1, 1]
+    assert nodes.shortfall == {0: 7, 1: 7}

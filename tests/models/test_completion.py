@@ -1,25 +1,44 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from toy_tasks import graph_config, picture, task, with_label
 
 from pixgraph.config import GraphConfig
+from pixgraph.data.annotations import make_annotation
 from pixgraph.data.picture import FewShotTask
 from pixgraph.evaluation.baselines import trivial_baselines
 from pixgraph.graph.marks import mark_graph
-from pixgraph.models.completion import MarkCompleter, complete_picture, complete_task, mark_chances
+from pixgraph.models.completion import (
+    Completion,
+    MarkCompleter,
+    complete_picture,
+    complete_task,
+    edge_weights,
+    label_shares,
+    mark_chances,
+    mark_prior,
+)
 from pixgraph.models.harmonic import spread_labels
+from pixgraph.models.levels import level_statistics, resample, standardise
 from pixgraph.models.propagate import PropagatePredictor
 
 
-def marked(old, number=4, seed=0, ways=None):
-    """The picture with some pixels of each label."""
-    rng = np.random.default_rng(seed)
-    label = torch.full_like(old.label, 254)
-    for way in old.label.unique().tolist() if ways is None else ways:
-        pool = (old.label == way).nonzero()
-        for row, column in pool[rng.permutation(len(pool))[:number]].tolist():
-            label[row, column] = way
+def scene(seed, shown=(1,)):
+    """The toy picture with features of which grey has a direction of its own, as mean colours have none."""
+    old = picture(seed, shown)
+    planes = torch.cat([old.rgb - 0.5, torch.full_like(old.rgb[:1], 0.3)])
+    return replace(old, features=[F.avg_pool2d(planes, s) for s in (4, 8)])
+
+
+def marked(old, number=4, ways=None):
+    """The picture with some points of each label."""
+    label = torch.from_numpy(make_annotation(old.label.numpy().astype(np.uint8), "points", num_points=number).label)
+    label = label.long()
+    if ways is not None:
+        label[~torch.isin(label, torch.tensor(ways))] = 254
     return with_label(old, label)
 
 
@@ -94,13 +113,13 @@ def test_the_graph_has_marked_and_unlabelled_nodes():
 @pytest.mark.parametrize("kind", [marked, boxed])
 def test_marks_become_masks(kind):
     for seed in range(3):
-        whole = picture(seed)
+        whole = scene(seed)
         found = complete_picture(kind(whole), 1)
-        assert iou(found.label, whole.label) > 0.8
+        assert iou(found.label, whole.label) > 0.5
         assert found.rough is None
-    two = picture(3, (1, 2))
+    two = scene(3, (1, 2))
     found = complete_picture(kind(two), 2)
-    assert min(iou(found.label, two.label, way) for way in (1, 2)) > 0.7
+    assert min(iou(found.label, two.label, way) for way in (1, 2)) > 0.5
 
 
 def test_marks_keep_their_label_and_unknown_pixels_stay_unknown():
@@ -124,7 +143,7 @@ def test_whole_masks_and_pictures_without_a_class_are_left_alone():
 
 
 def test_marks_of_the_class_alone_suffice():
-    whole = picture(1)
+    whole = scene(1)
     found = complete_picture(marked(whole, ways=[1]), 1).label
     assert iou(found, whole.label) > 0.5
 
@@ -137,9 +156,7 @@ def test_the_order_of_classes_has_no_influence():
 
 
 def test_chances_sum_to_one_and_doubts_stay_unlabelled():
-    from pixgraph.models.completion import Completion
-
-    old = marked(picture(0))
+    old = marked(scene(0))
     torch.testing.assert_close(mark_chances(old, 1).sum(0), torch.ones(64, 64))
     found = complete_picture(old, 1, Completion(sure=0.99)).label
     assert (found == 254).any()
@@ -165,3 +182,51 @@ def test_every_method_takes_marks(name):
     whole, weak = (method.predict(t)[0] for t in (old, few))
     truth = old.query[0].label
     assert iou(weak.argmax(0), truth) > 0.8 * iou(whole.argmax(0), truth)
+
+
+def test_edge_weights_are_those_of_the_formula():
+    old, settings = marked(picture(0)), Completion()
+    maps = standardise(old, level_statistics([old]))
+    graph = mark_graph(old, 4)
+    weight = edge_weights(graph, maps, 64, (16, 16), settings)
+    src, dst = (end.numpy() for end in graph.edges())
+    fine = [m for m in maps if 64 / m.shape[-1] in (4, 8, 16)]
+    units = [F.normalize(resample(m, 16, 16), dim=0).flatten(1).T.numpy() for m in fine]
+    rgb = F.avg_pool2d(old.rgb, 4).flatten(1).T.numpy()
+    for e in range(0, len(src), 17):
+        a, b = src[e], dst[e]
+        cosine = np.mean([u[a] @ u[b] for u in units])
+        length = np.hypot(a // 16 - b // 16, a % 16 - b % 16)
+        color = np.abs(rgb[a] - rgb[b]).mean()
+        expected = np.exp(-settings.edge_color * color - settings.edge_feature * (1 - cosine)) / length + 1e-6
+        assert weight[e] == pytest.approx(expected, rel=1e-4)
+    forth = dict(zip(zip(src, dst, strict=True), weight.tolist(), strict=True))
+    assert all(w == forth[b, a] for (a, b), w in forth.items())
+
+
+def test_the_prior_is_that_of_the_formula():
+    old, settings = marked(scene(0)), Completion()
+    maps = standardise(old, level_statistics([old]))
+    found = mark_prior(old, maps, 1, settings).flatten(1)
+    unit = F.normalize(resample(maps[1], 32, 32).flatten(1).T, dim=1).double().numpy()  # stride 8 alone is deep enough
+    rgb = resample(old.rgb, 32, 32).flatten(1).T.double().numpy()
+    shares = label_shares(old.label, 1, 32, 32).numpy()
+    place = (np.stack(np.divmod(np.arange(1024), 32), 1) + 0.5) / 32
+    for q in range(0, 1024, 61):
+        density = []
+        for n in (0, 1):
+            total = 0.0
+            for j in np.flatnonzero(shares[:, n]):
+                kernel = settings.sharpness * unit[q] @ unit[j] - settings.color * np.abs(rgb[q] - rgb[j]).mean()
+                total += shares[j, n] * np.exp(kernel - ((place[q] - place[j]) ** 2).sum() / (2 * settings.reach**2))
+            density.append(total * (np.exp(settings.caution) if n == 0 else 1))
+        assert found[1, q] == pytest.approx(density[1] / sum(density), abs=1e-4)
+
+
+def test_no_label_of_a_query_is_read():
+    old = task(1, queries=1)
+    few = FewShotTask(1, [marked(p) for p in old.support], old.query)
+    blind = FewShotTask(1, few.support, [replace(q, label=None) for q in few.query])
+    config = graph_config()
+    one, two = (PropagatePredictor(config).predict(t)[0] for t in (few, blind))
+    assert torch.equal(one, two)

@@ -1,0 +1,150 @@
+import json
+
+import numpy as np
+import pytest
+import yaml
+from conftest import COLOURS, picture
+from PIL import Image
+
+from pixgraph.cli.main import main
+from pixgraph.errors import DataError
+from pixgraph.support_folder import read_support_folder
+
+FAST = ["--method", "prototype", "--backbone.size", "64", "--device", "cpu"]
+
+
+def marks_of(mask, kind):
+    rows, columns = np.nonzero(mask)
+    top, left, bottom, right = (int(v) for v in (rows.min(), columns.min(), rows.max() + 1, columns.max() + 1))
+    points = [{"x": left + 5 * k, "y": top + 5 * k, "class": "apple"} for k in range(1, 4)]
+    points += [{"x": 0, "y": 0, "class": "background"}, {"x": 63, "y": 47, "class": 0}]
+    line = [{"points": [[left + 2, top + 12], [right - 3, top + 12]], "width": 3, "class": 1}]
+    frame = [{"points": [[0, 0], [63, 0], [63, 47], [0, 47], [0, 0]], "class": "background"}]
+    box = [{"box": [left, top, right, bottom], "class": "apple"}]
+    return {"points": {"points": points}, "scribbles": {"scribbles": line + frame}, "boxes": {"boxes": box}}[kind]
+
+
+def write_supports(root, kind, by_class, suffix=".json"):
+    """Two pictures of an apple with marks in place of masks."""
+    within = "apple" if by_class else "."
+    for name in ("images", "marks"):
+        (root / name / within).mkdir(parents=True)
+    if not by_class:
+        (root / "classes.json").write_text('["background", "apple"]')
+    for k in range(2):
+        rgb, mask = picture(COLOURS["apple"], k)
+        Image.fromarray(rgb).save(root / "images" / within / f"{k}.png")
+        target = root / "marks" / within / f"{k}{suffix}"
+        if suffix == ".json":
+            target.write_text(json.dumps(marks_of(mask, kind)))
+        else:
+            label = np.full(mask.shape, 254, np.uint8)
+            label[::6, ::6] = mask[::6, ::6]
+            Image.fromarray(label).save(target)
+    return root
+
+
+@pytest.mark.parametrize(
+    ("kind", "by_class", "suffix"),
+    [("points", True, ".json"), ("scribbles", False, ".json"), ("boxes", True, ".json"), ("", False, ".png")],
+)
+def test_prediction_from_files_of_marks(tmp_path, query, kind, by_class, suffix):
+    support = write_supports(tmp_path / "marked", kind, by_class, suffix)
+    out = tmp_path / "out"
+    assert main(["predict", "--support", str(support), "--query", str(query), "--out", str(out), *FAST]) == 0
+    red = np.asarray(Image.open(query / "a.png"))[:, :, 0] > 200
+    mask = np.asarray(Image.open(out / "masks" / "a.png")) == 1
+    assert (red & mask).sum() / (red | mask).sum() > 0.5
+    assert json.loads((out / "predictions.json").read_text())["classes"] == {"1": "apple"}
+
+
+def test_masks_and_marks_in_one_folder(support):
+    for path in ((support / "masks" / "apple" / "1.png"),):
+        path.unlink()
+    (support / "marks" / "apple").mkdir(parents=True)
+    (support / "marks" / "apple" / "1.json").write_text('{"points": [{"x": 9, "y": 9, "class": "apple"}]}')
+    found = read_support_folder(support)
+    assert found.names == {1: "apple"}
+    assert [sorted(np.unique(s.label)) for s in found.supports] == [[0, 1], [1, 254]]
+
+
+def test_a_partial_mask_is_completed_by_marks(tmp_path):
+    root = write_supports(tmp_path / "marked", "points", False)
+    (root / "masks").mkdir()
+    partial = np.full((48, 64), 254, np.uint8)
+    partial[40:, 50:] = 0
+    Image.fromarray(partial).save(root / "masks" / "0.png")
+    first = read_support_folder(root).supports[0].label
+    assert (first[40:, 50:] == 0).all()
+    assert (first == 1).sum() == 3
+    assert first[0, 0] == 0
+    assert first[0, 1] == 254
+
+
+def test_numbers_of_a_table_without_background(tmp_path):
+    root = write_supports(tmp_path / "marked", "boxes", False)
+    (root / "classes.json").write_text('["plate", "apple"]')
+    found = read_support_folder(root)
+    assert found.names == {1: "plate", 2: "apple"}
+    assert set(np.unique(found.supports[0].label)) == {2, 254}
+    assert found.supports[0].rough.any()
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ({"points": [{"x": 64, "y": 0, "class": "apple"}]}, "0.json: the point (64, 0) lies outside the picture"),
+        ({"points": [{"x": 4, "y": 0, "class": "aple"}]}, "unknown class 'aple', expected one of background, apple"),
+        ({"scribbles": [{"points": [], "class": "apple"}]}, "empty scribble of class 1"),
+        ({"boxes": [{"box": [4, 4, 4, 9], "class": "apple"}]}, "of no area"),
+        (
+            {"points": [{"x": 4, "y": 0, "class": "apple"}, {"x": 4, "y": 0, "class": "background"}]},
+            "contradictory marks, pixel (4, 0) is of class 1 and of 0",
+        ),
+        ({"tags": ["apple"]}, "marks no pixel, only tags; add points, scribbles or boxes"),
+    ],
+)
+def test_bad_marks_end_in_one_line_and_nothing_is_written(tmp_path, query, fails, content, message):
+    root = write_supports(tmp_path / "marked", "points", False)
+    (root / "marks" / "0.json").write_text(json.dumps(content))
+    line = fails("predict", "--support", root, "--query", query, "--out", tmp_path / "out", *FAST)
+    assert message in line
+    assert not (tmp_path / "out").exists()
+
+
+def test_marks_without_a_picture_or_twice_or_without_classes(tmp_path):
+    root = write_supports(tmp_path / "marked", "points", False)
+    (root / "marks" / "7.json").write_text("{}")
+    with pytest.raises(DataError, match=r"7\.json: no picture of this name"):
+        read_support_folder(root)
+    (root / "marks" / "7.json").unlink()
+    Image.fromarray(np.zeros((48, 64), np.uint8)).save(root / "marks" / "0.png")
+    with pytest.raises(DataError, match=r"0\.png: a second file of marks for 0, beside 0\.json"):
+        read_support_folder(root)
+    (root / "marks" / "0.png").unlink()
+    (root / "classes.json").unlink()
+    with pytest.raises(DataError, match=r"no classes\.json and no class folders in images"):
+        read_support_folder(root)
+
+
+def test_evaluation_and_training_from_marks(shared_folder, tmp_path, capsys):
+    data = ["--data.name", "folder", "--data.root", str(shared_folder), "--backbone.size", "64", "--device", "cpu"]
+    small = ["--graph.dilations", "[1]", "--runs", str(tmp_path)]
+    marks = ["--support_annotation", "points", "--num_points", "3", "--episodes", "3", "--seeds", "1"]
+    assert main(["evaluate", "--method", "propagate", "--name", "e", *data, *small, *marks]) == 0
+    (scores,) = (tmp_path / "e" / "evaluations").glob("*-points.json")
+    found = json.loads(scores.read_text())
+    assert (found["support_annotation"], found["num_points"]) == ("points", 3)
+    assert (tmp_path / "e" / "index.html").is_file()
+    train = ["--train.steps", "2", "--train.val_every", "2", "--train.val_episodes", "2", "--train.batch", "2"]
+    mix = ["--episodes.support_annotation", "mix", "--episodes.num_points", "3", "--run", "t", "--train.augment", "1"]
+    assert main(["train", *data, *small, *train, *mix]) == 0
+    config = yaml.safe_load((tmp_path / "t" / "config.yaml").read_text())
+    assert config["episodes"]["support_annotation"] == "mix"
+    capsys.readouterr()
+
+
+def test_a_wrong_kind_is_named(shared_folder, fails):
+    line = fails("evaluate", "--method", "knn", "--data.name", "folder", "--support_annotation", "tags")
+    assert "support_annotation: got 'tags', expected one of masks, points, scribbles, boxes, mix" in line
+    assert "num_points: got 0" in fails("evaluate", "--method", "knn", "--num_points", "0")
