@@ -65,7 +65,7 @@ def train_reco(config: RecoConfig, resume: bool = False) -> RunFolder:
         signals = StopSignals()
         # With others waiting for this process in a sum, breaking off would leave them waiting.
         stop = signals.raise_if_received if world.size == 1 else lambda: None
-        validation = Validation(scored, config.views.short_side, config.val_pictures, stop)
+        validation = Validation(scored, config.views.short_side, config.val_pictures, stop, config.cache_mb * 2**20)
         method = make_method(config, split.classes, device, world)
         title = RunTitle("reco", {"dataset": split.name, "method": described(config)})
         with open_run(config, resume, world, title) as run:

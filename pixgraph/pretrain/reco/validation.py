@@ -13,18 +13,20 @@ from torchvision.transforms.v2 import functional
 from pixgraph.data.base import IGNORE, UNLABELLED
 from pixgraph.data.semantic import SemanticSplit
 from pixgraph.errors import DataError
+from pixgraph.pretrain.pictures import CACHE_BYTES
 from pixgraph.pretrain.segmentation_network import SegmentationNetwork
 from pixgraph.probe.confusion import Confusion
 
 
 class Validation:
-    """Scores a network on the labelled pictures of a split; pictures shrunk once stay in memory.
+    """Scores a network on the labelled pictures of a split, which stay in memory while they fit.
 
     Args:
         split: What is scored on.
         side: Pictures are shrunk to this short side; 0: they are not. Predictions are compared at full size.
         pictures: How many pictures, evenly spaced; none: all.
         stop: Called before each picture; raises to break off.
+        cache_bytes: Memory for decoded pictures and labels; the first ones that fit stay.
 
     Attributes:
         confusion: Of the last call.
@@ -39,15 +41,17 @@ class Validation:
         side: int,
         pictures: int | None = None,
         stop: Callable[[], None] = lambda: None,
+        cache_bytes: int = CACHE_BYTES,
     ) -> None:
         labelled = [i for i in range(len(split)) if split.has_label(i)]
         if not labelled:
             raise DataError(f"{split.name} ({split.split}): got no labelled picture, expected some to validate on")
         wanted = min(pictures or len(labelled), len(labelled))
         self.indices = [labelled[i * len(labelled) // wanted] for i in range(wanted)]
-        self.split, self.side, self.stop = split, side, stop
+        self.split, self.side, self.stop, self.cache_bytes = split, side, stop, cache_bytes
         self.confusion = Confusion(range(split.classes))
-        self._read: dict[int, tuple[torch.Tensor, np.ndarray]] = {}
+        self._cache: dict[int, tuple[torch.Tensor, np.ndarray]] = {}
+        self._used = 0
 
     @torch.no_grad()
     def __call__(self, network: SegmentationNetwork) -> dict[str, float]:
@@ -67,11 +71,14 @@ class Validation:
 
     def picture(self, index: int) -> tuple[torch.Tensor, np.ndarray]:
         """A shrunk picture (3, h, w) uint8, and its label (H, W) uint8 in which 255 is all that is not scored."""
-        if index not in self._read:
-            rgb, label = self.split.read(index)
-            small = shrink(torch.from_numpy(np.ascontiguousarray(rgb)).permute(2, 0, 1), self.side)
-            self._read[index] = small, np.where(label == UNLABELLED, IGNORE, label).astype(np.uint8)
-        return self._read[index]
+        if index in self._cache:
+            return self._cache[index]
+        rgb, label = self.split.read(index)
+        small = shrink(torch.from_numpy(np.ascontiguousarray(rgb)).permute(2, 0, 1).contiguous(), self.side)
+        found = small, np.where(label == UNLABELLED, IGNORE, label).astype(np.uint8)
+        if self._used + small.nbytes + found[1].nbytes <= self.cache_bytes:
+            self._cache[index], self._used = found, self._used + small.nbytes + found[1].nbytes
+        return found
 
     def to_dict(self) -> dict[str, Any]:
         """The last call's scores as JSON values, with the IoU of each class and the confusion matrix."""

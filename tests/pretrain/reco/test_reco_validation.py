@@ -65,6 +65,14 @@ def test_smaller_pictures_are_scored_at_full_size(camvid, network):
     assert truth.shape == (40, 48)
 
 
+def test_memory_is_bounded(camvid, network):
+    split = open_semantic(f"camvid:{camvid}", "val")
+    small, large = Validation(split, 0, cache_bytes=40 * 48 * 4), Validation(split, 0)
+    assert small(network) == large(network) == small(network)
+    assert (len(small._cache), len(large._cache)) == (1, 3)
+    assert small.picture(0)[1] is small.picture(0)[1]
+
+
 def test_breaking_off_and_nothing_to_score(camvid, network):
     split = open_semantic(f"camvid:{camvid}", "val")
 
