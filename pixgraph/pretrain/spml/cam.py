@@ -1,9 +1,10 @@
 """Class-activation maps from image tags: where in a picture the evidence for each of its tags is.
 
 A map of features X (F, h, w) is averaged over the picture, and a logistic regression tells each tag from the average;
-by linearity its score is the mean over the picture of the map w_c . X, the class-activation map of Zhou et al. (CVPR
-2016). Here the features are frozen, so that the classifier is convex: the same pictures always give the same maps. SPML
-trains SEAM, a network of its own, for this step; figures are to be read with that in mind.
+by linearity its score is the mean over the picture of the map w_c . X + b_c, the class-activation map of Zhou et al.
+(CVPR 2016). With the offset b_c the map is positive only where the classifier would say so of a whole picture: without
+it maps cover far more than the object. The features are frozen, so that the fit is convex, and the same pictures always
+give the same maps. SPML trains SEAM, a network of its own, for this step: its figures are not those of these maps.
 """
 
 from __future__ import annotations
@@ -52,10 +53,10 @@ class TagClassifier:
             tags: (C,) bool; the maps of other classes are zero.
 
         Returns:
-            (C, h, w) float32: the positive part of w_c . x over its largest value; one that is positive nowhere is 0.
+            (C, h, w) float32: the positive part of w_c . x + b_c over its largest value; one that is positive nowhere
+            is 0.
         """
-        flat = (features.flatten(1).T - self.mean) / self.deviation  # (h * w, F)
-        positive = F.relu(flat @ self.weight.T).T * tags[:, None].to(flat)  # (C, h * w)
+        positive = F.relu(self.scores(features.flatten(1).T)).T * tags[:, None].to(features)  # (C, h * w)
         largest = positive.amax(1, keepdim=True)
         return (positive / largest.clamp_min(1e-12)).unflatten(1, tuple(features.shape[1:]))
 

@@ -75,23 +75,24 @@ def refine(rgb: np.ndarray, scores: np.ndarray, present: np.ndarray, seeds: floa
         seeds: Share of the pixels won by a class from which the walk starts, in (0, 1].
 
     Returns:
-        (H, W) uint8 classes; where the walk reaches nothing, 254.
+        (H, W) uint8 classes; 254 where no class has a score, if the walk has nowhere to start.
     """
     from skimage.segmentation import random_walker
 
     ways = np.flatnonzero(present)
     chosen = scores[ways]
-    best = chosen.argmax(0)  # (H, W)
-    if len(np.unique(best)) < 2:  # one class is everywhere
-        return ways[best].astype(np.uint8)
+    best = np.where(chosen.max(0) > 0, chosen.argmax(0), -1)  # (H, W)
+    won = np.unique(best[best >= 0])
+    if len(won) < 2:  # one class alone, or none
+        return np.where(best >= 0, ways[best], UNLABELLED).astype(np.uint8)
     top = np.sort(chosen, axis=0)[::-1]
     margin = top[0] - top[1]
     markers = np.zeros(best.shape, np.int64)
-    for way in np.unique(best):
+    for number, way in enumerate(won, 1):
         own = best == way
-        markers[own & (margin >= np.quantile(margin[own], 1 - seeds))] = way + 1
+        markers[own & (margin >= np.quantile(margin[own], 1 - seeds))] = number
     found = random_walker(rgb / 255.0, markers, beta=BETA, mode="bf", channel_axis=-1)
-    return np.where(found > 0, ways[np.clip(found - 1, 0, None)], UNLABELLED).astype(np.uint8)
+    return np.where(found > 0, ways[won[np.clip(found - 1, 0, None)]], UNLABELLED).astype(np.uint8)
 
 
 def enlarge(scores: torch.Tensor, size: tuple[int, int]) -> np.ndarray:

@@ -17,7 +17,7 @@ from pixgraph.pretrain.spml.scoring import as_picture
 from pixgraph.probe.sheet import PLAIN, RIGHT, WRONG, Cell, cell_size, draw_sheet
 
 OUTLINE = (255, 235, 59)
-DIM = 0.45
+DIM = 0.6
 """Brightness of what is outside of the segment."""
 
 

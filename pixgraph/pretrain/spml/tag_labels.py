@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from PIL import Image
 
 from pixgraph.backbones.deeplab_networks import DeepLabMaps
+from pixgraph.data.base import UNLABELLED
 from pixgraph.data.images import resize_mask
 from pixgraph.data.semantic import SemanticSplit
 from pixgraph.errors import RunError
@@ -190,9 +191,10 @@ def label_path(folder: Path, key: str) -> Path:
 
 
 def _winner(scores: np.ndarray, present: np.ndarray) -> np.ndarray:
-    """The likeliest of the classes that may occur: (H, W) uint8."""
+    """The likeliest of the classes that may occur, 254 where none has a score: (H, W) uint8."""
     ways = np.flatnonzero(present)
-    return ways[scores[ways].argmax(0)].astype(np.uint8)
+    chosen = scores[ways]
+    return np.where(chosen.max(0) > 0, ways[chosen.argmax(0)], UNLABELLED).astype(np.uint8)
 
 
 def _refined(rgb: np.ndarray, scores: np.ndarray, present: np.ndarray) -> np.ndarray:

@@ -121,10 +121,10 @@ def test_refinement_follows_the_colours():
     truth[6:18, 8:20] = 2
     rgb = np.where(truth[..., None] == 2, [220, 40, 40], [40, 60, 200]).astype(np.uint8)
     scores = np.zeros((4, 24, 24), np.float32)
-    scores[1] = 9  # a class that cannot occur
+    scores[1], scores[3] = 9, 0.01  # a class that cannot occur, and one that never wins
     inside = np.hypot(*(np.indices((24, 24)) - np.array([12, 14])[:, None, None]))
     scores[2], scores[0] = np.exp(-inside / 6), 0.35  # a round blob
-    present = np.array([True, False, True, False])
+    present = np.array([True, False, True, True])
     blob = np.where(scores[2] > scores[0], 2, 0)
     found = refine(rgb, scores, present)
     assert found.dtype == np.uint8
@@ -136,3 +136,13 @@ def test_refinement_with_one_class_alone():
     rgb = np.zeros((6, 6, 3), np.uint8)
     found = refine(rgb, np.random.default_rng(0).random((3, 6, 6)), np.array([False, True, False]))
     assert (found == 1).all()
+
+
+def test_pixels_without_any_score_stay_unlabelled():
+    rgb = np.random.default_rng(0).integers(0, 255, (6, 6, 3), np.uint8)
+    scores = np.zeros((3, 6, 6))
+    scores[1, :, :2] = 1
+    found = refine(rgb, scores, np.array([True, True, True]))
+    assert (found[:, :2] == 1).all()
+    assert (found[:, 2:] == 254).all()
+    assert (refine(rgb, np.zeros((3, 6, 6)), np.array([True, True, False])) == 254).all()
