@@ -12,6 +12,7 @@ import argparse
 import dataclasses
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from recording import mean_and_deviation, percent, provenance, script_parser, table, write_result
@@ -90,7 +91,7 @@ def predictors(args: argparse.Namespace, graphs: dict[str, GraphConfig], store: 
     for run in args.runs:
         trained = load_network(run, store.device)
         for name, graph in graphs.items():
-            made[f"{trained.path.parent.name}, {name}"] = GraphPredictor(trained.network, graph)
+            made[f"{Path(run).name}, {name}"] = GraphPredictor(trained.network, graph)
     return made
 
 

@@ -8,10 +8,11 @@ import numpy as np
 import torch
 
 from pixgraph.data.base import UNLABELLED
-from pixgraph.data.picture import FewShotTask
+from pixgraph.data.picture import FewShotTask, Picture
 from pixgraph.errors import ConfigError
 from pixgraph.graph.backend import Graph
 from pixgraph.graph.edges import EdgeKind
+from pixgraph.graph.segment_map import segment_map
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -21,6 +22,8 @@ LEGEND = 0.7
 """Inches for the legend below the pictures."""
 GAP = 0.05
 """Space between pictures, as a share of the widest."""
+OUTLINE = (1.0, 0.92, 0.23)
+"""Colour of the outlines of segments."""
 NODE_COLORS = ("#3d6fb4", "#e4572e", "#f3a712", "#2a9d5c", "#a23e9e", "#00a5a8", "#8c564b", "#d62780")
 """Background, then the classes, over and over."""
 EDGE_COLORS = ("#7aa6d8", "#ff9b71", "#c9c9c9", "#111111", "#b58cff", "#21c55d", "#0ea5e9", "#facc15")
@@ -28,6 +31,8 @@ EDGE_COLORS = ("#7aa6d8", "#ff9b71", "#c9c9c9", "#111111", "#b58cff", "#21c55d",
 
 def draw_graph(task: FewShotTask, graph: Graph, edges_per_kind: int = 30, seed: int = 0) -> Figure:
     """Draw the pictures of a task side by side with the support nodes in their labels' colours and some edges.
+
+    Of a graph of segments their outlines are shown too.
 
     Args:
         task: The task that `graph` was made from.
@@ -57,7 +62,7 @@ def draw_graph(task: FewShotTask, graph: Graph, edges_per_kind: int = 30, seed: 
     height = picture + LEGEND
     figure = Figure(figsize=(width, height))
     axes = figure.add_axes((0.01, LEGEND / height, 0.98, picture / height))
-    _draw_pictures(axes, task, offset[:shown])
+    _draw_pictures(axes, task, offset[:shown], graph)
     # From 0..1 to the pixels of the common canvas.
     xy = graph.ndata["rgbxy"].cpu().numpy()[:, 3:] * (sizes[image.numpy()][:, ::-1] - 1)
     xy[:, 0] += offset[image.numpy()]
@@ -70,17 +75,29 @@ def draw_graph(task: FewShotTask, graph: Graph, edges_per_kind: int = 30, seed: 
     return figure
 
 
-def _draw_pictures(axes: Axes, task: FewShotTask, offset: np.ndarray) -> None:
+def _draw_pictures(axes: Axes, task: FewShotTask, offset: np.ndarray, graph: Graph) -> None:
     """The photographs with their roles above, each from its own x on."""
     pictures = [*task.support, *task.query, *task.unlabelled]
     roles = ["support"] * len(task.support) + ["query"] * len(task.query) + ["unlabelled"] * len(task.unlabelled)
     for picture, role, left in zip(pictures, roles, offset, strict=False):
         height, width = picture.rgb.shape[1:]
         axes.imshow(
-            picture.rgb.cpu().permute(1, 2, 0).clamp(0, 1).numpy(),
+            _shown(picture, graph),
             extent=(left - 0.5, left + width - 0.5, height - 0.5, -0.5),
         )
         axes.text(left, -0.02 * height, role, va="bottom", fontsize=9)
+
+
+def _shown(picture: Picture, graph: Graph) -> np.ndarray:
+    """The picture (H, W, 3), with the outlines of its segments where these are nodes."""
+    rgb: np.ndarray = picture.rgb.cpu().permute(1, 2, 0).clamp(0, 1).numpy().copy()
+    if "segments" in graph.ndata:
+        where = segment_map(picture, int(graph.ndata["segments"][0])).where.cpu().numpy()
+        border = np.zeros(where.shape, bool)
+        border[1:] |= where[1:] != where[:-1]
+        border[:, 1:] |= where[:, 1:] != where[:, :-1]
+        rgb[border] = 0.5 * (rgb[border] + OUTLINE)
+    return rgb
 
 
 def _draw_edges(axes: Axes, graph: Graph, xy: np.ndarray, edges_per_kind: int, rng: np.random.Generator) -> None:
@@ -94,7 +111,8 @@ def _draw_edges(axes: Axes, graph: Graph, xy: np.ndarray, edges_per_kind: int, r
         if len(ids):
             ids = rng.choice(ids, min(edges_per_kind, len(ids)), replace=False)
             lines = np.stack([xy[src[ids]], xy[dst[ids]]], axis=1)  # (e, 2, 2)
-            name = kind.name.lower().replace("_", " ")
+            touching = kind == EdgeKind.LATTICE and "segments" in graph.ndata
+            name = "touching" if touching else kind.name.lower().replace("_", " ")
             axes.add_collection(
                 LineCollection(list(lines), colors=EDGE_COLORS[kind], linewidths=0.9, alpha=0.8, label=name)
             )

@@ -2,7 +2,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from tiny_task import task
+from tiny_task import smooth_task, task
 
 from pixgraph.config import GraphConfig
 from pixgraph.errors import ConfigError
@@ -45,6 +45,14 @@ def test_edges_join_nodes_and_repeat_with_the_seed():
     ends = lines(0).reshape(-1, 2)
     assert np.abs(ends[:, None] - xy[None]).max(axis=2).min(axis=1).max() < 1e-3
     assert len(draw_graph(t, graph).axes[0].images) == 2
+
+
+def test_segments_are_outlined():
+    t = smooth_task(shots=1)
+    figure = draw_graph(t, task_graph(t, replace(CONFIG, nodes="segments", segments=30)))
+    assert "touching" in legend(figure)
+    shown, plain = figure.axes[0].images[1].get_array(), t.query[0].rgb.permute(1, 2, 0).numpy()
+    assert 0.05 < float((shown != plain).any(2).mean()) < 0.9
 
 
 def test_a_graph_of_another_task_is_refused():
