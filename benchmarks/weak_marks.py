@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from accuracy import methods
 from recording import MORE, mean_and_deviation, percent, provenance, script_parser, table, write_result
+from weak_marks_picture import draw
 from workbench import add_data_arguments, feature_store, guarded, open_split
 
 from pixgraph.errors import DataError
@@ -49,6 +50,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         rows[kind] = {**found, "methods": {**rows.get(kind, {}).get("methods", {}), **found["methods"]}}
         result = {**provenance(args.data), "settings": settings, "kinds": rows}
         print(write_result(name, result, report(result), args.out), kind, flush=True)
+    if args.pictures:
+        store = feature_store(args)
+        main_method = next(iter(methods(args, store.backbone.fingerprint).values()))
+        print(draw(args, store, main_method, args.kinds, Path(args.out) / f"{name}.png"))
     return 0
 
 
@@ -65,6 +70,7 @@ def parser() -> argparse.ArgumentParser:
     add("--k_shot", type=int, default=1, help="labelled pictures of a class (default: %(default)s)")
     add("--episodes", type=int, default=100, help="episodes a seed (default: %(default)s)")
     add("--seeds", type=int, default=3, help="number of seeds (default: %(default)s)")
+    add("--pictures", type=int, default=8, help="episodes to draw; 0: none (default: %(default)s)")
     add_data_arguments(made)
     made.set_defaults(only_runs=False)
     return made

@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 
 from pixgraph.data.base import IGNORE, UNLABELLED
-from pixgraph.data.images import load_image
+from pixgraph.data.images import load_image, resize_mask
 from pixgraph.data.marks import Box, Point, Scribble, box_label, from_marks
 from pixgraph.errors import DataError
-from pixgraph.inputs import as_list, labelled_pair
+from pixgraph.inputs import as_list, labelled_pair, shrink_mask
+from pixgraph.tile_supports import support_windows
 
 SCRIBBLE_WIDTH = 3
 """The pen's diameter in pixels where a scribble names none."""
@@ -37,6 +38,27 @@ class Support:
     rgb: np.ndarray
     label: np.ndarray
     rough: np.ndarray | None = None
+
+    def windows(self, tile: int) -> list[Support]:
+        """The support as windows of the size of a tile, see `pixgraph.tile_supports`."""
+        others = [] if self.rough is None else [self.rough]
+        return [Support(*parts) for parts in support_windows(self.rgb, self.label, tile, *others)]
+
+    def ways(self, classes: Sequence[int], size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray | None]:
+        """Label and likely part at another size, with ways in place of class ids.
+
+        Args:
+            classes: Class id of each way.
+            size: Height and width.
+
+        Returns:
+            (height, width) uint8 in 0..N, 254 and 255; and bool, or `None`.
+        """
+        table = np.zeros(256, np.uint8)
+        table[list(classes)] = np.arange(1, len(classes) + 1)
+        table[[UNLABELLED, IGNORE]] = UNLABELLED, IGNORE
+        label = shrink_mask(table[self.label], size)
+        return label, None if self.rough is None else resize_mask(self.rough.astype(np.uint8), size) > 0
 
 
 def read_supports(

@@ -10,14 +10,13 @@ import numpy as np
 
 from pixgraph.config import BackboneConfig, Config, GraphConfig
 from pixgraph.config_check import check
-from pixgraph.data.base import IGNORE, UNLABELLED
-from pixgraph.data.images import load_image, resize_mask
+from pixgraph.data.images import load_image
 from pixgraph.errors import ConfigError, NotFittedError
-from pixgraph.inputs import as_list, at_size, shrink_mask
+from pixgraph.inputs import as_list, at_size
 from pixgraph.marked import Support, read_supports, shown_classes
 from pixgraph.methods import Method, open_method
 from pixgraph.presets.named import preset_graph
-from pixgraph.tile_supports import legal_tile_supports, middle_window, support_windows
+from pixgraph.tile_supports import legal_tile_supports, middle_window
 from pixgraph.tiling import blended_strips, cut_tile, tiling_of
 
 if TYPE_CHECKING:
@@ -172,7 +171,7 @@ class FewShotSegmenter:
         self._unlabelled = self._tile_unlabelled = [self._method.store.from_image(rgb) for rgb in others]
         if self.tiling is not None and self.tile_supports == "scaled":
             tile = self.tiling.tile
-            windows = [window for support in supports for window in _windows(support, tile)]
+            windows = [window for support in supports for window in support.windows(tile)]
             self._tile_support = self._labelled(windows, found)
             self._tile_unlabelled = [self._method.store.from_image(middle_window(rgb, tile)) for rgb in others]
         self.classes_ = found
@@ -291,23 +290,11 @@ class FewShotSegmenter:
         """Support pictures with ways 1..N in place of class ids, at the working size."""
         import torch
 
-        ways = np.zeros(256, np.uint8)
-        ways[classes] = np.arange(1, len(classes) + 1)
-        ways[[UNLABELLED, IGNORE]] = UNLABELLED, IGNORE
         found = []
         for support in supports:
             picture = self._method.store.from_image(support.rgb)
-            size = (picture.rgb.shape[-2], picture.rgb.shape[-1])
-            small = shrink_mask(ways[support.label], size)
-            picture.label = torch.from_numpy(small.astype(np.int64)).to(self.device)
-            if support.rough is not None:
-                rough = resize_mask(support.rough.astype(np.uint8), size) > 0
-                picture.rough = torch.from_numpy(rough).to(self.device)
+            label, rough = support.ways(classes, (picture.rgb.shape[-2], picture.rgb.shape[-1]))
+            picture.label = torch.from_numpy(label.astype(np.int64)).to(self.device)
+            picture.rough = None if rough is None else torch.from_numpy(rough).to(self.device)
             found.append(picture)
         return found
-
-
-def _windows(support: Support, tile: int) -> list[Support]:
-    """The support as windows of the size of a tile."""
-    others = [] if support.rough is None else [support.rough]
-    return [Support(*parts) for parts in support_windows(support.rgb, support.label, tile, *others)]

@@ -3,7 +3,6 @@ import json
 import numpy as np
 import pytest
 import yaml
-from conftest import COLOURS, picture
 from PIL import Image
 
 from pixgraph.cli.main import main
@@ -24,15 +23,25 @@ def marks_of(mask, kind):
     return {"points": {"points": points}, "scribbles": {"scribbles": line + frame}, "boxes": {"boxes": box}}[kind]
 
 
-def write_supports(root, kind, by_class, suffix=".json"):
-    """Two pictures of an apple with marks in place of masks."""
+@pytest.fixture
+def marked_supports(support, tmp_path):
+    """Writes the two pictures of an apple with marks in place of masks."""
+
+    def write(kind, by_class, suffix=".json"):
+        return write_supports(tmp_path / "marked", support, kind, by_class, suffix)
+
+    return write
+
+
+def write_supports(root, source, kind, by_class, suffix):
     within = "apple" if by_class else "."
     for name in ("images", "marks"):
         (root / name / within).mkdir(parents=True)
     if not by_class:
         (root / "classes.json").write_text('["background", "apple"]')
     for k in range(2):
-        rgb, mask = picture(COLOURS["apple"], k)
+        rgb, mask = (np.asarray(Image.open(source / part / "apple" / f"{k}.png")) for part in ("images", "masks"))
+        mask = mask // 255
         Image.fromarray(rgb).save(root / "images" / within / f"{k}.png")
         target = root / "marks" / within / f"{k}{suffix}"
         if suffix == ".json":
@@ -48,10 +57,10 @@ def write_supports(root, kind, by_class, suffix=".json"):
     ("kind", "by_class", "suffix"),
     [("points", True, ".json"), ("scribbles", False, ".json"), ("boxes", True, ".json"), ("", False, ".png")],
 )
-def test_prediction_from_files_of_marks(tmp_path, query, kind, by_class, suffix):
-    support = write_supports(tmp_path / "marked", kind, by_class, suffix)
+def test_prediction_from_files_of_marks(marked_supports, tmp_path, query, kind, by_class, suffix):
+    marked = marked_supports(kind, by_class, suffix)
     out = tmp_path / "out"
-    assert main(["predict", "--support", str(support), "--query", str(query), "--out", str(out), *FAST]) == 0
+    assert main(["predict", "--support", str(marked), "--query", str(query), "--out", str(out), *FAST]) == 0
     red = np.asarray(Image.open(query / "a.png"))[:, :, 0] > 200
     mask = np.asarray(Image.open(out / "masks" / "a.png")) == 1
     assert (red & mask).sum() / (red | mask).sum() > 0.5
@@ -68,8 +77,8 @@ def test_masks_and_marks_in_one_folder(support):
     assert [sorted(np.unique(s.label)) for s in found.supports] == [[0, 1], [1, 254]]
 
 
-def test_a_partial_mask_is_completed_by_marks(tmp_path):
-    root = write_supports(tmp_path / "marked", "points", False)
+def test_a_partial_mask_is_completed_by_marks(marked_supports):
+    root = marked_supports("points", False)
     (root / "masks").mkdir()
     partial = np.full((48, 64), 254, np.uint8)
     partial[40:, 50:] = 0
@@ -81,8 +90,8 @@ def test_a_partial_mask_is_completed_by_marks(tmp_path):
     assert first[0, 1] == 254
 
 
-def test_numbers_of_a_table_without_background(tmp_path):
-    root = write_supports(tmp_path / "marked", "boxes", False)
+def test_numbers_of_a_table_without_background(marked_supports):
+    root = marked_supports("boxes", False)
     (root / "classes.json").write_text('["plate", "apple"]')
     found = read_support_folder(root)
     assert found.names == {1: "plate", 2: "apple"}
@@ -104,16 +113,16 @@ def test_numbers_of_a_table_without_background(tmp_path):
         ({"tags": ["apple"]}, "marks no pixel, only tags; add points, scribbles or boxes"),
     ],
 )
-def test_bad_marks_end_in_one_line_and_nothing_is_written(tmp_path, query, fails, content, message):
-    root = write_supports(tmp_path / "marked", "points", False)
+def test_bad_marks_end_in_one_line_and_nothing_is_written(marked_supports, tmp_path, query, fails, content, message):
+    root = marked_supports("points", False)
     (root / "marks" / "0.json").write_text(json.dumps(content))
     line = fails("predict", "--support", root, "--query", query, "--out", tmp_path / "out", *FAST)
     assert message in line
     assert not (tmp_path / "out").exists()
 
 
-def test_marks_without_a_picture_or_twice_or_without_classes(tmp_path):
-    root = write_supports(tmp_path / "marked", "points", False)
+def test_marks_without_a_picture_or_twice_or_without_classes(marked_supports):
+    root = marked_supports("points", False)
     (root / "marks" / "7.json").write_text("{}")
     with pytest.raises(DataError, match=r"7\.json: no picture of this name"):
         read_support_folder(root)
