@@ -245,6 +245,7 @@ class FewShotSegmenter:
         rows, columns = self.tiling.axis(rgb.shape[0]), self.tiling.axis(rgb.shape[1])
 
         def score(down: slice, across: slice) -> np.ndarray:
+            """Probabilities (N+1, h, w) of one tile."""
             part = cut_tile(rgb, down, across, tile)
             answer = self._segment(part, self._tile_support, self._tile_unlabelled, keep=False)
             return answer[:, : rows.extent, : columns.extent]

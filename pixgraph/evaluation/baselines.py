@@ -99,6 +99,7 @@ class NearestPrototype(CellMethod):
         absent = weight.sum(1) == 0
 
         def score(features: torch.Tensor) -> torch.Tensor:
+            """Probabilities (h, w, N+1) from the cosines with the prototypes."""
             cosine = _products(features, prototypes)  # (h, w, N+1)
             return (cosine / self.temperature).masked_fill(absent, -torch.inf).softmax(-1)
 
@@ -136,6 +137,7 @@ class KnnPropagation(CellMethod):
         """See `CellMethod.learn`."""
 
         def score(features: torch.Tensor) -> torch.Tensor:
+            """Votes (h, w, N+1) of the nearest support cells."""
             cosine = features.flatten(0, 1) @ cells.features.T  # (h*w, S)
             top, nearest = cosine.topk(min(self.k, cosine.shape[1]), dim=1)  # (h*w, k)
             weight = (top / self.temperature).softmax(dim=1)

@@ -47,10 +47,12 @@ def heap_engine(p: Tensor, metric: Metric) -> Engine:
     squares, largest = (torch.zeros_like(lengths) if metric == "cosine" else lengths), lengths.max()
 
     def propose(q: Tensor, count: int) -> Candidates:
+        """The nearest points by heaps of FAISS."""
         q = q.contiguous()
         score, index = np.empty((len(q), count), np.float32), np.empty((len(q), count), np.int64)
 
         def work(rows: slice, threads: int = 1) -> None:
+            """Fill the heaps of some rows."""
             faiss.omp_set_num_threads(threads)
             part, found = q[rows], (score[rows], index[rows])
             heaps = faiss.float_maxheap_array_t()
@@ -85,7 +87,9 @@ def top_engine(p: Tensor, metric: Metric) -> Engine:
     squares, largest = (torch.zeros_like(lengths) if metric == "cosine" else lengths), lengths.max()
 
     def propose(q: Tensor, count: int) -> Candidates:
+        """The nearest points by a partial sort of all products."""
         def work(rows: slice) -> Any:
+            """Nearest points of some rows, the last score of each, and distances."""
             best = smallest(torch.addmm(squares, q[rows], p.T, alpha=-2), count)
             return best.indices, best.values[:, -1], distances(p, q[rows], best.indices, metric)
 

@@ -65,6 +65,7 @@ def rank_within(
         bound = far.square() - lengths + product_slack(lengths, (lengths.sqrt() + far).square(), p.shape[1])
 
     def work(rows: slice) -> tuple[Tensor, Tensor]:
+        """Ranked neighbours of some rows, within their bounds."""
         near = (q[rows] @ p.T).neg_() if squares is None else torch.addmm(squares, q[rows], p.T, alpha=-2)
         row, column = (near <= bound[rows, None]).nonzero(as_tuple=True)
         width = torch.bincount(row, minlength=len(near))

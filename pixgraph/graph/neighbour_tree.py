@@ -24,6 +24,7 @@ def tree_engine(p: Tensor) -> Engine:
     tree = cKDTree(p.double().numpy(), leafsize=LEAF, balanced_tree=False, compact_nodes=True)
 
     def propose(q: Tensor, count: int) -> Candidates:
+        """The nearest points by the tree, in double precision."""
         order = tree.indices if q is p and len(p) >= SORT_FROM else None
         asked = q.double().numpy() if order is None else tree.data[order]
         far, near = tree.query(asked, k=count, workers=worker_threads())
