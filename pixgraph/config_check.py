@@ -175,6 +175,8 @@ BOUNDS: dict[str, Bounds] = {
     "spml.hidden": ONE_UP,
     "spml.dropout": Bounds(0, 1, open_high=True),
     "spml.propagate": SHARE,
+    "spml.final_steps": COUNT,
+    "spml.final_dropout": Bounds(0, 1, open_high=True),
     "spml.sem_ann": COUNT,
     "spml.sem_occ": COUNT,
     "spml.img_sim": COUNT,

@@ -49,6 +49,9 @@ class SegmentConfig:
             Without contrasts it never does.
         propagate: Cosine, with location, from which an unlabelled segment has the label of the nearest labelled one of
             its picture for the classifier; 1: the classifier learns from the marks alone, as the contrasts always do.
+        final_steps: Steps in which a new classifier is trained in the end, on the embedding that no longer moves, with
+            labels that retrieval gives to the training pictures; 0: the one trained beside stays, as without contrasts.
+        final_dropout: Inside that classifier.
         sem_ann: Weight of the contrast by annotation; none: the published one, see `relations`.
         sem_occ: Weight of the contrast by co-occurrence of tags.
         img_sim: Weight of the contrast by low-level regions.
@@ -69,6 +72,8 @@ class SegmentConfig:
     dropout: float = 0.75
     detach: bool = True
     propagate: float = 1.0
+    final_steps: int = 300
+    final_dropout: float = 0.65
     sem_ann: float | None = None
     sem_occ: float | None = None
     img_sim: float | None = None

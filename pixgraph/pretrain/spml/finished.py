@@ -12,6 +12,7 @@ from pixgraph.config_check import build
 from pixgraph.data.semantic import SemanticSplit
 from pixgraph.pretrain.reco.validation import Validation
 from pixgraph.pretrain.spml.config import SPMLConfig
+from pixgraph.pretrain.spml.final_classifier import load_classifier
 from pixgraph.pretrain.spml.method import SPML
 from pixgraph.pretrain.spml.run import make_method, make_retrieval, open_splits
 from pixgraph.pretrain.spml.scoring import score_classes
@@ -39,6 +40,7 @@ def load_spml(run: str | Path, config: SPMLConfig, split: SemanticSplit, device:
     started = dataclasses.replace(config, weights="random")  # the checkpoint has them all
     method = make_method(started, split, torch.device("cpu"), World())
     load_weights(method, state["method"], path)
+    load_classifier(Path(run), method.classifier)
     return method.to(device).eval(), state["step"]
 
 

@@ -19,6 +19,13 @@ from pixgraph.pretrain.run import check_shares
 from pixgraph.pretrain.segmentation_network import build_segmentation_network
 from pixgraph.pretrain.shared_norm import share_batch_norm
 from pixgraph.pretrain.spml.config import SPMLConfig, check_spml
+from pixgraph.pretrain.spml.final_classifier import (
+    FINAL,
+    embed_pictures,
+    fit_classifier,
+    load_classifier,
+    save_classifier,
+)
 from pixgraph.pretrain.spml.method import SPML
 from pixgraph.pretrain.spml.page import save_retrieval, save_segments
 from pixgraph.pretrain.spml.retrieval import SegmentRetrieval
@@ -41,7 +48,7 @@ def pretrain_spml(config: SPMLConfig, resume: bool = False) -> RunFolder:
     """Train as configured, alone or as one of the processes that torchrun started.
 
     The run's folder then holds ``backbone.safetensors``, which ``--backbone.weights RUN`` takes, beside checkpoints,
-    metrics, scores on the validation pictures and the page index.html.
+    metrics, the last classifier, scores on the validation pictures and the page index.html.
 
     Args:
         config: The run's configuration.
@@ -102,7 +109,7 @@ def pretrain_spml(config: SPMLConfig, resume: bool = False) -> RunFolder:
                 with signals:
                     trainer.fit()
                 if world.is_main:
-                    _show(run, validation, method, source)
+                    _show(run, config, validation, method, source)
             finally:
                 if world.is_main:
                     write_report(run.path)
@@ -174,6 +181,11 @@ def make_retrieval(method: SPML, labels: WeakLabels, short_side: int) -> Segment
     return found
 
 
+def has_final(config: SPMLConfig) -> bool:
+    """Whether a classifier is trained anew in the end."""
+    return config.spml.final_steps > 0 and config.relations != "none"
+
+
 def described(config: SPMLConfig) -> str:
     """What a run trains with: ``spml``, or ``classifier`` without contrasts."""
     return "classifier" if config.relations == "none" else "spml"
@@ -191,14 +203,21 @@ def _made_from(config: SPMLConfig, labels: WeakLabels) -> str:
     return f"SPML ({described(config)}) on {config.annotation} of {pictures}, from {start}"
 
 
-def _show(run: RunFolder, validation: Validation, method: SPML, source: WeakSource) -> None:
-    """Score the classifier once more where this session has not, score retrieval, and keep what the page shows."""
+def _show(run: RunFolder, config: SPMLConfig, validation: Validation, method: SPML, source: WeakSource) -> None:
+    """Train the last classifier, score it and retrieval, and keep what the page shows."""
+    short = config.views.short_side
+    asked = make_retrieval(method, source.labels, short)
+    if has_final(config):
+        if not (run.path / FINAL).is_file():
+            pictures = embed_pictures(asked, source.labels, short)
+            settings = (config.spml.hidden, method.classes, config.spml.final_dropout, config.spml.final_steps)
+            save_classifier(run.path, fit_classifier(pictures, *settings, config.seed))
+        load_classifier(run.path, method.classifier)
     network = method.labeller()
-    if not validation.confusion.counts.any():
+    if has_final(config) or not validation.confusion.counts.any():
         validation(network)
     save_scores(run.path, validation, network, who="classifier")
     save_segments(run.path, method, source)
-    asked = make_retrieval(method, source.labels, source.config.short_side)
     retrieved = save_retrieval(run.path, asked, source.labels.split, validation)
     write_json(run.path / "scores.json", {**plain(validation.to_dict()), "retrieval": retrieved})
     run.summarise({"scores": {"classifier": validation.confusion.miou(), "retrieval": retrieved["miou"]}})

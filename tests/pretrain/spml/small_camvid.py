@@ -18,6 +18,7 @@ TINY = {
     "spml.bank_segments": 64,
     "spml.num_regions": 6,
     "spml.hidden": 6,
+    "spml.final_steps": 2,
     "optim.steps": 3,
     "optim.batch": 2,
     "optim.val_every": 2,
