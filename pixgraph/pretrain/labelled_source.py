@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -13,6 +12,7 @@ from torchvision.transforms.v2 import functional
 from pixgraph.data.base import UNLABELLED
 from pixgraph.data.semantic import SemanticSplit
 from pixgraph.errors import DataError
+from pixgraph.pretrain.kept import Kept
 from pixgraph.pretrain.labelled_views import LabelledViewConfig, augmented_view, weak_view
 from pixgraph.pretrain.pictures import CACHE_BYTES
 from pixgraph.pretrain.placement import shrink_label
@@ -92,7 +92,7 @@ class LabelledSource:
         cache_bytes: int = CACHE_BYTES,
     ) -> None:
         self.split, self.config, self.seed, self.stream = split, config, seed, stream
-        self.augment, self.hidden, self.annotate, self.cache_bytes = augment, hidden, annotate, cache_bytes
+        self.augment, self.hidden, self.annotate = augment, hidden, annotate
         place = {key: index for index, key in enumerate(split.keys)}
         unknown = [key for key in keys or () if key not in place]
         if unknown:
@@ -103,18 +103,13 @@ class LabelledSource:
         self.indices = [place[key] for key in (split.keys if keys is None else keys)]
         if not self.indices:
             raise DataError(f"labels: got no pictures of {split!r}, expected at least one; choose more")
-        self._cache: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
-        self._used = 0
+        self._kept = Kept[tuple[torch.Tensor, torch.Tensor]](cache_bytes)
 
     def __len__(self) -> int:
         return len(self.indices)
 
     def __repr__(self) -> str:
         return f"LabelledSource({len(self)} of {self.split!r}, augment={self.augment}, hidden={self.hidden})"
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Without the pictures in memory: every process keeps its own."""
-        return {**self.__dict__, "_cache": {}, "_used": 0}
 
     def read(self, index: int) -> tuple[torch.Tensor, torch.Tensor]:
         """Picture (3, H, W) uint8 and what is known of its label (H, W) uint8, shrunk to `config.short_side`.
@@ -125,13 +120,11 @@ class LabelledSource:
         Raises:
             DataError: A file is missing or broken.
         """
-        found = self._cache.get(index)
-        if found is None:
-            found = self._decoded(index)
-            size = sum(part.nbytes for part in found)
-            if self._used + size <= self.cache_bytes:
-                self._cache[index], self._used = found, self._used + size
-        return found
+        kept = self._kept.get(index)
+        if kept is not None:
+            return kept
+        found = self._decoded(index)
+        return self._kept.put(index, found, sum(part.nbytes for part in found))
 
     def batch(self, step: int, batch_size: int, positions: Sequence[int]) -> LabelledBatch:
         """Some of the views of a step.

@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch.utils.data import Dataset
@@ -17,6 +16,7 @@ from pixgraph.data.images import image_size, read_image
 from pixgraph.data.layout import pictures, some
 from pixgraph.errors import ConfigError, DataError
 from pixgraph.pretrain.config import PretrainConfig
+from pixgraph.pretrain.kept import Kept
 
 DECODED = 2
 """Pictures are kept with a short side of this many view sides: a crop of a quarter of the area still has its pixels."""
@@ -74,8 +74,7 @@ def _at(place: str) -> list[Path]:
 class Pictures(Dataset[torch.Tensor]):
     """Decoded pictures by number; one that cannot be read is replaced by the next that can.
 
-    The first pictures that fit stay in memory: with an order that is new in every epoch, no rule of replacement keeps
-    more of the next epoch's pictures than keeping those one has.
+    The first pictures that fit stay in memory, see `pixgraph.pretrain.kept`.
 
     Args:
         paths: The files.
@@ -99,11 +98,9 @@ class Pictures(Dataset[torch.Tensor]):
         if not paths:
             raise DataError("pictures: got none, expected at least one file; correct the folders")
         self.paths, self.broken_limit, self.short_side = list(paths), broken_limit, short_side
-        self.cache_bytes = cache_bytes
         # Shared, so that what one worker process finds counts in all of them.
         self._broken = torch.zeros(len(self.paths), dtype=torch.bool).share_memory_()
-        self._cache: dict[int, torch.Tensor] = {}
-        self._used = 0
+        self._kept = Kept[torch.Tensor](cache_bytes)
         self._refuse_small(least_side)
 
     def __len__(self) -> int:
@@ -111,10 +108,6 @@ class Pictures(Dataset[torch.Tensor]):
 
     def __repr__(self) -> str:
         return f"Pictures({len(self)}, broken={self.broken})"
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Without the pictures in memory: every process keeps its own."""
-        return {**self.__dict__, "_cache": {}, "_used": 0}
 
     @property
     def broken(self) -> int:
@@ -137,18 +130,15 @@ class Pictures(Dataset[torch.Tensor]):
 
     def _readable(self, index: int) -> torch.Tensor | None:
         """Picture `index`, from memory or its file; None where it is broken, which is said once."""
-        if index in self._cache:
-            return self._cache[index]
-        if self._broken[index]:
-            return None
+        kept = self._kept.get(index)
+        if kept is not None or self._broken[index]:
+            return kept
         try:
             picture = self._shrunk(torch.from_numpy(read_image(self.paths[index])).permute(2, 0, 1))
         except DataError as error:
             self._note_broken(index, error)
             return None
-        if self._used + picture.nbytes <= self.cache_bytes:
-            self._cache[index], self._used = picture, self._used + picture.nbytes
-        return picture
+        return self._kept.put(index, picture, picture.nbytes)
 
     def _shrunk(self, picture: torch.Tensor) -> torch.Tensor:
         if self.short_side is None or min(picture.shape[-2:]) <= self.short_side:

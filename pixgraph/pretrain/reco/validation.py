@@ -13,6 +13,7 @@ from torchvision.transforms.v2 import functional
 from pixgraph.data.base import IGNORE, UNLABELLED
 from pixgraph.data.semantic import SemanticSplit
 from pixgraph.errors import DataError
+from pixgraph.pretrain.kept import Kept
 from pixgraph.pretrain.pictures import CACHE_BYTES
 from pixgraph.pretrain.segmentation_network import SegmentationNetwork
 from pixgraph.probe.confusion import Confusion
@@ -48,10 +49,9 @@ class Validation:
             raise DataError(f"{split.name} ({split.split}): got no labelled picture, expected some to validate on")
         wanted = min(pictures or len(labelled), len(labelled))
         self.indices = [labelled[i * len(labelled) // wanted] for i in range(wanted)]
-        self.split, self.side, self.stop, self.cache_bytes = split, side, stop, cache_bytes
+        self.split, self.side, self.stop = split, side, stop
         self.confusion = Confusion(range(split.classes))
-        self._cache: dict[int, tuple[torch.Tensor, np.ndarray]] = {}
-        self._used = 0
+        self._kept = Kept[tuple[torch.Tensor, np.ndarray]](cache_bytes)
 
     @torch.no_grad()
     def __call__(self, network: SegmentationNetwork) -> dict[str, float]:
@@ -71,14 +71,13 @@ class Validation:
 
     def picture(self, index: int) -> tuple[torch.Tensor, np.ndarray]:
         """A shrunk picture (3, h, w) uint8, and its label (H, W) uint8 in which 255 is all that is not scored."""
-        if index in self._cache:
-            return self._cache[index]
+        kept = self._kept.get(index)
+        if kept is not None:
+            return kept
         rgb, label = self.split.read(index)
         small = shrink(torch.from_numpy(np.ascontiguousarray(rgb)).permute(2, 0, 1).contiguous(), self.side)
         found = small, np.where(label == UNLABELLED, IGNORE, label).astype(np.uint8)
-        if self._used + small.nbytes + found[1].nbytes <= self.cache_bytes:
-            self._cache[index], self._used = found, self._used + small.nbytes + found[1].nbytes
-        return found
+        return self._kept.put(index, found, small.nbytes + found[1].nbytes)
 
     def to_dict(self) -> dict[str, Any]:
         """The last call's scores as JSON values, with the IoU of each class and the confusion matrix."""

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torchvision.transforms.v2 import functional
 
+from pixgraph.pretrain.kept import Kept
 from pixgraph.pretrain.labelled_views import LabelledViewConfig
 from pixgraph.pretrain.photometry import change_colours
 from pixgraph.pretrain.pictures import CACHE_BYTES
@@ -59,9 +60,8 @@ class WeakSource:
         cache_bytes: int = CACHE_BYTES,
     ) -> None:
         self.labels, self.config, self.seed = labels, config, seed
-        self.regions, self.num_regions, self.cache_bytes = regions, num_regions, cache_bytes
-        self._cache: dict[int, WeakPicture] = {}
-        self._used = 0
+        self.regions, self.num_regions = regions, num_regions
+        self._kept = Kept[WeakPicture](cache_bytes)
 
     def __len__(self) -> int:
         return len(self.labels.indices)
@@ -69,23 +69,17 @@ class WeakSource:
     def __repr__(self) -> str:
         return f"WeakSource({self.labels!r}, regions={self.regions!r})"
 
-    def __getstate__(self) -> dict[str, Any]:
-        """Without the pictures in memory: every process keeps its own."""
-        return {**self.__dict__, "_cache": {}, "_used": 0}
-
     def read(self, index: int) -> WeakPicture:
         """Picture `index` of the split, shrunk to `config.short_side`.
 
         Raises:
             DataError: A file is missing or broken.
         """
-        found = self._cache.get(index)
-        if found is None:
-            found = self._made(index)
-            size = sum(part.nbytes for part in found)
-            if self._used + size <= self.cache_bytes:
-                self._cache[index], self._used = found, self._used + size
-        return found
+        kept = self._kept.get(index)
+        if kept is not None:
+            return kept
+        found = self._made(index)
+        return self._kept.put(index, found, sum(part.nbytes for part in found))
 
     def batch(self, step: int, batch_size: int, positions: Sequence[int]) -> WeakBatch:
         """Some of the views of a step.

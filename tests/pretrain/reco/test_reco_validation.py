@@ -69,7 +69,7 @@ def test_memory_is_bounded(camvid, network):
     split = open_semantic(f"camvid:{camvid}", "val")
     small, large = Validation(split, 0, cache_bytes=40 * 48 * 4), Validation(split, 0)
     assert small(network) == large(network) == small(network)
-    assert (len(small._cache), len(large._cache)) == (1, 3)
+    assert (len(small._kept), len(large._kept)) == (1, 3)
     assert small.picture(0)[1] is small.picture(0)[1]
 
 

@@ -131,7 +131,7 @@ def test_pictures_labels_and_regions_move_together(split):
     for index in range(2):  # regions as columns, to be followed
         picture = made.read(index)
         columns = torch.arange(picture.label.shape[1], dtype=torch.int16) // 32
-        made._cache[index] = picture._replace(region=columns.expand(picture.label.shape).contiguous())
+        made._kept._values[index] = picture._replace(region=columns.expand(picture.label.shape).contiguous())
     batch = made.batch(0, 6, range(6))
     inside = batch.labels < 254
     seen = (batch.images[:, 0] * 255 / 100).round().long()
