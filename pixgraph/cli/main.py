@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Sequence
 
+from pixgraph.cli.listing import listing
 from pixgraph.errors import PixgraphError
 from pixgraph.version import __version__
 
@@ -56,19 +57,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def usage() -> str:
     """What ``pixgraph --help`` prints."""
-    width = max(map(len, COMMANDS))
-    lines = [f"  {name:<{width}}  {text}" for name, text in COMMANDS.items()]
-    return "\n".join(
-        [
-            "usage: pixgraph [--help] [--version] COMMAND ...",
-            "",
-            "Few-shot segmentation with graphs of pixels.",
-            "",
-            "commands:",
-            *lines,
-            "",
-            "`pixgraph COMMAND --help` lists the options of a command.",
-        ]
+    return listing(
+        "pixgraph [--help] [--version] COMMAND ...",
+        "Few-shot segmentation with graphs of pixels.",
+        "commands",
+        COMMANDS,
+        "`pixgraph COMMAND --help` lists the options of a command.",
     )
 
 

@@ -8,6 +8,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from pixgraph.cli.listing import listing
 from pixgraph.cli.options import NAME, RESUME, option_value, parse, resumed_settings, with_alias
 from pixgraph.errors import ConfigError
 from pixgraph.pretrain.config import PretrainConfig
@@ -48,19 +49,12 @@ def run(argv: Sequence[str]) -> int:
 
 def usage() -> str:
     """What ``pixgraph pretrain --help`` prints."""
-    width = max(map(len, METHODS))
-    lines = [f"  {name:<{width}}  {text}" for name, text in METHODS.items()]
-    return "\n".join(
-        [
-            "usage: pixgraph pretrain METHOD [--config FILE] [--OPTION VALUE ...]",
-            "",
-            "Pretrain a CNN whose feature maps then serve as node embeddings: --backbone.weights RUN.",
-            "",
-            "methods:",
-            *lines,
-            "",
-            "`pixgraph pretrain METHOD --help` lists the options of a method.",
-        ]
+    return listing(
+        "pixgraph pretrain METHOD [--config FILE] [--OPTION VALUE ...]",
+        "Pretrain a CNN whose feature maps then serve as node embeddings: --backbone.weights RUN.",
+        "methods",
+        METHODS,
+        "`pixgraph pretrain METHOD --help` lists the options of a method.",
     )
 
 
