@@ -36,3 +36,15 @@ def test_help_shows_the_command(script, capsys):
     with pytest.raises(SystemExit, match="0"):
         script.main(["--help"])
     assert "python benchmarks/segment_nodes.py" in capsys.readouterr().out
+
+
+def test_labels_from_tags_are_scored_step_by_step(monkeypatch, tmp_path):
+    monkeypatch.syspath_prepend(str(Path(__file__).parent.parent / "benchmarks"))
+    monkeypatch.delenv("PIXGRAPH_DATA", raising=False)
+    small = ["--dataset", "synthetic", "--network", "unet-small", "--weights", "random", "--short_side", "48"]
+    argv = [*small, "--fit", "12", "--pictures", "3", "--out", str(tmp_path)]
+    assert importlib.import_module("tag_labels").main(argv) == 0
+    found = json.loads((tmp_path / "tag_labels.json").read_text())
+    assert list(found["steps"]) == ["activation maps", "random walk", "refined by colours"]
+    assert all(0 <= step["miou"] <= 1 for step in found["steps"].values())
+    assert "| refined by colours |" in (tmp_path / "tag_labels.md").read_text()
