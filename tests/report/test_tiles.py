@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pixgraph.overlay import overlay
 from pixgraph.report.charts import Series, line_chart, thin, ticks
 from pixgraph.report.tiles import (
     FALSE_ALARM,
@@ -83,3 +84,14 @@ def test_a_chart_stays_inside_its_frame_and_an_empty_one_is_no_chart():
     assert "300%" in text
     assert text.count("<circle") == 1
     assert line_chart("none", [Series("x", [(0, math.nan)])]) == ""
+
+
+def test_unmarked_pixels_stay_as_they_are_and_marks_are_seen():
+    rgb = np.full((12, 12, 3), 120, np.uint8)
+    mask = np.full((12, 12), 254, np.uint8)
+    mask[2, 2], mask[8:11, 8:11] = 0, 1
+    found = tint(rgb, mask)
+    assert (found[mask == 254] == 120).all()
+    assert (found[2, 2] < 60).all()
+    assert (found[9, 9] != 120).any()
+    np.testing.assert_array_equal(overlay(rgb, mask)[mask == 254], rgb[mask == 254])

@@ -12,6 +12,7 @@ from pixgraph.data.picture import FewShotTask
 from pixgraph.errors import DataError
 from pixgraph.losses.segmentation import binary_cross_entropy, class_targets, soft_dice
 from pixgraph.losses.supcon import supervised_contrast
+from pixgraph.models.completion import complete_task
 from pixgraph.models.network import Output, PixGraphNet
 from pixgraph.training.step import LOSS_SIZE, episode_loss, segmentation_terms
 from pixgraph.training.views import lattice_graph, view_contrast
@@ -139,3 +140,15 @@ def test_thirty_steps_bring_the_loss_well_below_chance():
         logs.append(terms["segmentation"])
     assert all(p.grad is not None for p in net.parameters())
     assert sum(logs[-4:]) / 4 < 0.4 * sum(chance) / 4
+
+
+def test_marked_supports_are_completed_before_the_graph_is_built():
+    old, net = task(1), network()
+    label = torch.full_like(old.support[0].label, 254)
+    for way in (0, 1):
+        rows, columns = (old.support[0].label == way).nonzero()[20::40].T
+        label[rows, columns] = way
+    few = FewShotTask(1, [with_label(old.support[0], label)], old.query)
+    loss = episode_loss(net, few, config(), 0)[0]
+    assert loss == episode_loss(net, complete_task(few), config(), 0)[0]
+    assert (label == 254).any()  # the task itself stays as it was
