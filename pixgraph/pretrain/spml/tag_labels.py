@@ -123,24 +123,23 @@ class TagLabeller:
         both = self.classifier.maps(maps[-1], shown) + self.classifier.maps(mirrored[-1], shown).flip(2)
         scores = with_background(both / both.amax((1, 2), keepdim=True).clamp_min(1e-12), self.background)
         units = [place_cells(m) for m in (maps, mirrored)]
-        spread = walk(resample(scores, *units[0].shape[1:]).flatten(1), affinity(*units)).unflatten(
-            1, units[0].shape[1:]
-        )
+        rows, columns = units[0].shape[1:]
+        spread = walk(resample(scores, rows, columns).flatten(1), affinity(*units)).unflatten(1, (rows, columns))
         walked = enlarge(spread, size)
         return Stages(_winner(enlarge(scores, size), present), _winner(walked, present), _refined(rgb, walked, present))
 
 
 def encoder_maps(network: SegmentationNetwork, images: torch.Tensor) -> list[torch.Tensor]:
     """Maps (F_l, h_l, w_l) of one picture (1, 3, H, W) in 0..1 from strides 8 on, finest first."""
-    below, right = (-side % network.divisor for side in images.shape[2:])
+    height, width = images.shape[2:]
+    below, right = (-side % network.divisor for side in (height, width))
     found = network.network(F.pad((images - network.mean) / network.std, (0, right, 0, below), mode="replicate"))
-    levels = (
-        found.encoded
-        if isinstance(found, DeepLabMaps)
-        else [m for m in found if m.shape[2] * STRIDE <= images.shape[2] + below]
-    )
-    # The last map of all: DeepLab's dilated one, a UNet's coarsest.
-    return [m[0].float() for m in levels]
+    levels = found.encoded if isinstance(found, DeepLabMaps) else found
+    coarse = [m[0].float() for m in levels if m.shape[2] * STRIDE <= height + below]
+    # Without the cells that were filled up: in a mirror image they are on the other side.
+    return [
+        m[:, : -(-height * m.shape[1] // (height + below)), : -(-width * m.shape[2] // (width + right))] for m in coarse
+    ]
 
 
 def place_cells(maps: Sequence[torch.Tensor]) -> torch.Tensor:

@@ -119,6 +119,11 @@ def test_maps_of_real_networks_start_at_stride_eight(name):
     torch.testing.assert_close(cells.square().sum(0), torch.ones(8, 12), atol=1e-4, rtol=1e-4)
 
 
+def test_cells_that_were_filled_up_are_cut():
+    maps = encoder_maps(ColourNetwork(), torch.rand(1, 3, 33, 50))
+    assert [tuple(m.shape) for m in maps] == [(4, 5, 7), (4, 3, 4)]
+
+
 def test_the_mode_of_the_network_stays():
     network = build_segmentation_network("unet-small", "random", 3, 8)
     squares = SimpleNamespace(read_image=Squares().read_image)
