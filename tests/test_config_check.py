@@ -8,6 +8,8 @@ from pixgraph.config import Config, EpisodeConfig, GraphConfig, SourceConfig
 from pixgraph.config_check import BOUNDS, Bounds, build, check, legal
 from pixgraph.errors import ConfigError
 from pixgraph.pretrain.config import PretrainConfig
+from pixgraph.pretrain.reco.config import RecoConfig
+from pixgraph.pretrain.spml.config import SPMLConfig
 
 
 def test_defaults_are_legal():
@@ -66,7 +68,17 @@ def test_numbers_may_be_written_in_the_ways_of_yaml():
 @pytest.mark.parametrize("key", sorted(key for key in BOUNDS if "." in key and not key.startswith("extra.")))
 def test_every_bound_is_enforced(key):
     section, name = key.split(".")
-    config = Config() if hasattr(Config(), section) else PretrainConfig()
+    known = [made for made in (Config(), PretrainConfig(), RecoConfig(), SPMLConfig()) if has(made, section, name)]
+    assert known, "no configuration has this setting"
+    for config in known:
+        refuses_what_is_beyond(config, section, name, key)
+
+
+def has(config, section, name):
+    return hasattr(config, section) and hasattr(getattr(config, section), name)
+
+
+def refuses_what_is_beyond(config, section, name, key):
     bounds = BOUNDS[key]
     beyond = bounds.low if bounds.open_low else bounds.low - 1
     value = [beyond] if isinstance(getattr(getattr(config, section), name), list) else beyond

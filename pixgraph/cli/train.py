@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pixgraph.cli.options import NAME, RESUME, parse, resumed_settings, with_alias
 from pixgraph.config import Config
 
+
 def run(argv: Sequence[str]) -> int:
     """Train as the arguments say and print where the run lies; see `pixgraph.cli.main.main` for the exit code."""
     config, resume = parse_train(argv)

@@ -88,6 +88,7 @@ def top_engine(p: Tensor, metric: Metric) -> Engine:
 
     def propose(q: Tensor, count: int) -> Candidates:
         """The nearest points by a partial sort of all products."""
+
         def work(rows: slice) -> Any:
             """Nearest points of some rows, the last score of each, and distances."""
             best = smallest(torch.addmm(squares, q[rows], p.T, alpha=-2), count)

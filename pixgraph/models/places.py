@@ -33,8 +33,26 @@ class NodePoints:
         return sample_at(maps, self.xy, self.size)
 
 
+class _Consecutive:
+    """Nodes whose ids follow each other from `first` on."""
+
+    first: int
+
+    def __len__(self) -> int:
+        raise NotImplementedError
+
+    @property
+    def nodes(self) -> slice:
+        """Ids of the nodes."""
+        return self.nodes_from(0)
+
+    def nodes_from(self, first: int) -> slice:
+        """Positions of the nodes in a tensor that starts with node `first`."""
+        return slice(self.first - first, self.first - first + len(self))
+
+
 @dataclass(frozen=True)
-class NodeGrid:
+class NodeGrid(_Consecutive):
     """The nodes of one query or unlabelled picture: a row-major grid of consecutive ids.
 
     Attributes:
@@ -50,19 +68,9 @@ class NodeGrid:
     def __len__(self) -> int:
         return self.rows * self.columns
 
-    @property
-    def nodes(self) -> slice:
-        """Ids of the nodes."""
-        return self.nodes_from(0)
-
-    def nodes_from(self, first: int) -> slice:
-        """Positions of the nodes in a tensor that starts with node `first`."""
-        return slice(self.first - first, self.first - first + len(self))
-
     def shrink(self, maps: torch.Tensor) -> torch.Tensor:
         """A map (C, h, w) with fewer cells that gives the same in `collect`."""
-        coarser = self.rows <= maps.shape[-2] and self.columns <= maps.shape[-1]
-        return resample(maps, self.rows, self.columns) if coarser else maps
+        return _shrunk(maps, self.rows, self.columns)
 
     def collect(self, maps: torch.Tensor) -> torch.Tensor:
         """Values of a map (C, h, w) at the nodes: (n, C)."""
@@ -84,7 +92,7 @@ class NodeGrid:
 
 
 @dataclass(frozen=True)
-class NodeSegments:
+class NodeSegments(_Consecutive):
     """The nodes of one picture: segments with consecutive ids.
 
     Attributes:
@@ -108,19 +116,9 @@ class NodeSegments:
         """Columns of these pictures."""
         return self.segments.grid[1]
 
-    @property
-    def nodes(self) -> slice:
-        """Ids of the nodes."""
-        return self.nodes_from(0)
-
-    def nodes_from(self, first: int) -> slice:
-        """Positions of the nodes in a tensor that starts with node `first`."""
-        return slice(self.first - first, self.first - first + len(self))
-
     def shrink(self, maps: torch.Tensor) -> torch.Tensor:
         """A map (C, h, w) with fewer cells that gives the same in `collect`."""
-        coarser = self.rows <= maps.shape[-2] and self.columns <= maps.shape[-1]
-        return resample(maps, self.rows, self.columns) if coarser else maps
+        return _shrunk(maps, self.rows, self.columns)
 
     def collect(self, maps: torch.Tensor) -> torch.Tensor:
         """Means of a map (C, h, w) over the nodes: (n, C)."""
@@ -143,3 +141,8 @@ class NodeSegments:
 
 PicturePlace = NodeGrid | NodeSegments
 """All nodes of a picture, which together cover it."""
+
+
+def _shrunk(maps: torch.Tensor, rows: int, columns: int) -> torch.Tensor:
+    """A map (C, h, w) at `rows` x `columns` cells, unless it has fewer already."""
+    return resample(maps, rows, columns) if rows <= maps.shape[-2] and columns <= maps.shape[-1] else maps
