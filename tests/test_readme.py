@@ -4,11 +4,15 @@ import json
 import re
 import shlex
 import shutil
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+
+sys.path.insert(0, str(Path(__file__).parent / "pretrain" / "spml"))
+from small_camvid import small_camvid
 
 from pixgraph.cli.main import COMMANDS, main
 from pixgraph.config import GraphConfig
@@ -44,6 +48,10 @@ TINY_PRETRAINING = [
     *("--pixel.projection", "8", "--pixel.hidden", "8", "--pixel.reach", "8"),
 ]
 """Maps of 32 x 32: every pair of cells of four pictures."""
+TINY_SEGMENTATION = [
+    *("--network", "unet-small", "--weights", "random", "--embedding", "8", "--views.size", "32", "--device", "cpu"),
+    *("--optim.steps", "1", "--optim.batch", "2"),
+]
 TINY_PROBE = [
     *("--backbone.size", "64", "--linear.pixels", "500", "--linear.steps", "3", "--retrieval.queries", "1"),
     *("--pictures", "1", "--few_shot.episodes", "1", "--graph.dilations", "[1, 2]"),
@@ -74,6 +82,8 @@ def shortened(argv: list[str]) -> list[str]:
         report = [] if trained else [*SMALL, "--report", "false"]
         return [*argv, *report, "--episodes", "1", "--seeds", "1"]
     if command == "pretrain":
+        if argv[1] in ("reco", "spml"):
+            return [*argv, *TINY_SEGMENTATION]
         if argv[1] == "pairs":
             return [*argv, "--views.size", "32"]
         return argv if "--resume" in argv else [*argv, *TINY_PRETRAINING]
@@ -125,6 +135,7 @@ def workspace(tmp_path_factory):
     (ade / "splits").mkdir()
     for split, classes in ADE_CLASSES.items():
         (ade / "splits" / f"{split}.txt").write_text("\n".join(classes) + "\n")
+    small_camvid(root / "data/camvid", pictures=20)
     for n in (1, 2):
         save(root / "labelled", f"cat{n}.jpg", f"cat{n}.png", n, factor=1)
     (root / "pictures").mkdir()
@@ -155,6 +166,10 @@ def test_every_pixgraph_command_runs_in_the_order_of_the_readme(workspace, monke
     assert (workspace / "runs/two/checkpoints/last.pt").is_file()
     assert (workspace / "runs/pixels/backbone.safetensors").is_file()
     assert (workspace / "runs/pixels/pairs.png").is_file()
+    for run in ("reco", "partial", "spml"):
+        assert (workspace / "runs" / run / "index.html").is_file()
+    for made in ("few/masks/a.png", "marks.png", "marks/annotations.json"):
+        assert (workspace / made).is_file()
     for made in ("sheet.png", "pairs.png", "probe/index.html", "probe-full/index.html", "pixels/masks/a.png"):
         assert (workspace / made).is_file()
 
@@ -166,7 +181,7 @@ def test_each_python_block_runs(number, workspace, monkeypatch):
     exec(compile(blocks("python")[number], f"README.md, Python block {number}", "exec"), names)
     if "masks" in names:
         assert [mask.shape for mask in names["masks"]] == [(36, 52)] * 2
-    if "marks" in names:
+    if "strokes" in names:
         coins_found = [names["mask"][row, column] for row, column in ((119, 271), (124, 45), (126, 102), (198, 154))]
         assert coins_found == [1] * 4
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Protocol, TypeVar
+from typing import Any, ClassVar, Protocol, TypeVar
 
 import torch
 from torch import nn
@@ -55,6 +55,7 @@ class Settings(Protocol):
         seed: Seed of everything random.
     """
 
+    __dataclass_fields__: ClassVar[dict[str, Any]]
     optim: OptimConfig
     seed: int
 

@@ -29,16 +29,16 @@ TINY = {
 }
 
 
-def small_camvid(root, varied=False):
+def small_camvid(root, varied=False, pictures=3):
     """The data set; where it is varied, frame i lacks class 10 - i."""
     boxes = [(c, 4 * c, 0, 4 * c + 4, SIZE[1]) for c in range(len(CLASSES))]
     for split in ("train", "val"):
-        for i in range(3):
+        for i in range(pictures):
             shown = [box for box in boxes if not varied or box[0] != 10 - i]
             mask = rectangles((11, 0, 0, *SIZE), *shown, size=SIZE)
             picture(root / split / f"{split}_{i}.png", i, SIZE)
             mask_file(root / f"{split}annot" / f"{split}_{i}.png", mask)
-        lines(root / f"{split}.txt", *(f"/{split}/{split}_{i}.png" for i in range(3)))
+        lines(root / f"{split}.txt", *(f"/{split}/{split}_{i}.png" for i in range(pictures)))
     return root
 
 
