@@ -171,6 +171,27 @@ def open_semantic(place: str, split: str = "train") -> SemanticSplit:
     return SemanticSplit(open_dataset(SourceConfig(name, root or None), split))
 
 
+def open_splits(place: str, train: str, scored: str) -> tuple[SemanticSplit, SemanticSplit]:
+    """The pictures to train on and those to score.
+
+    Args:
+        place: See `open_semantic`.
+        train: Name of the first split.
+        scored: Name of the second one.
+
+    Raises:
+        ConfigError: They do not have the same classes, or see `open_semantic`.
+        DataError: The data set is not there.
+    """
+    first, second = open_semantic(place, train), open_semantic(place, scored)
+    if first.ids != second.ids:
+        raise ConfigError(
+            f"val_split: {scored} of {first.name} has {second.classes} classes, expected the {first.classes} of "
+            f"{train}; choose another split"
+        )
+    return first, second
+
+
 def _folder(root: str, split: str) -> FewShotDataset:
     """A folder with all the classes of its ``classes.json``: its splits must be of pictures, not of classes."""
     from pixgraph.data.folder import FolderDataset

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import ClassVar, Literal
 
 
@@ -149,3 +150,18 @@ class PretrainConfig:
     device: str = "auto"
     runs: str = "runs"
     run: str | None = None
+
+
+def given_weights(weights: str) -> str | None:
+    """The setting `weights` as networks take it: `None` stands for ImageNet's."""
+    return None if weights == "imagenet" else weights
+
+
+def starting_point(weights: str) -> str:
+    """The setting `weights` in the words of tables.
+
+    Example:
+        >>> starting_point("imagenet"), starting_point("runs/first")
+        ('ImageNet-1k', 'first')
+    """
+    return {"random": "scratch", "imagenet": "ImageNet-1k"}.get(weights, Path(weights).name)

@@ -11,7 +11,7 @@ import torch
 from pixgraph.config_check import check
 from pixgraph.errors import ConfigError
 from pixgraph.pretrain.batches import StepBatches
-from pixgraph.pretrain.config import PretrainConfig
+from pixgraph.pretrain.config import PretrainConfig, given_weights, starting_point
 from pixgraph.pretrain.draw_pairs import write_pair_pictures
 from pixgraph.pretrain.encoders import build_encoder, save_backbone
 from pixgraph.pretrain.methods import PixelMethod, build_method
@@ -64,7 +64,7 @@ def pretrain(config: PretrainConfig, resume: bool = False) -> RunFolder:
         title = RunTitle(config.method, {"dataset": " ".join(map(_called, config.data)), "method": config.method})
         with open_run(config, resume, world, title) as run:
             first = f"{TITLES[config.method]} on {len(pictures)} pictures of {' and '.join(map(_called, config.data))}"
-            start = {"random": "scratch", "imagenet": "ImageNet-1k"}.get(config.weights, _called(config.weights))
+            start = starting_point(config.weights)
 
             def export(step: int) -> None:
                 """Write the student as a backbone that says where it comes from."""
@@ -103,8 +103,7 @@ def make_method(config: PretrainConfig, device: torch.device, world: World) -> P
         DependencyError: A library is not installed.
     """
     with torch_seed(config.seed, device):
-        weights = None if config.weights == "imagenet" else config.weights
-        encoder = build_encoder(config.backbone, weights, config.layer, config.seed)
+        encoder = build_encoder(config.backbone, given_weights(config.weights), config.layer, config.seed)
         method = build_method(config.method, encoder, config)
     if world.size > 1:
         share_batch_norm(method.to(device))

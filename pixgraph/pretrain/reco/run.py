@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import torch
 
 from pixgraph.config_check import check
-from pixgraph.data.semantic import SemanticSplit, open_semantic
-from pixgraph.errors import ConfigError
+from pixgraph.data.semantic import SemanticSplit, open_splits
 from pixgraph.pretrain.batches import StepBatches
+from pixgraph.pretrain.config import given_weights, starting_point
 from pixgraph.pretrain.encoders import save_backbone
 from pixgraph.pretrain.reco.config import RecoConfig, check_reco
 from pixgraph.pretrain.reco.labels import Labels, choose, digest, make_source
 from pixgraph.pretrain.reco.method import ReCo
-from pixgraph.pretrain.reco.page import save_pseudo_labels, save_scores
-from pixgraph.pretrain.reco.validation import Validation
+from pixgraph.pretrain.reco.page import save_pseudo_labels
 from pixgraph.pretrain.run import check_shares
+from pixgraph.pretrain.score_page import save_scores
 from pixgraph.pretrain.segmentation_network import build_segmentation_network
 from pixgraph.pretrain.shared_norm import share_batch_norm
 from pixgraph.pretrain.trainer import Pretrainer
+from pixgraph.pretrain.validation import Validation
 from pixgraph.report.page import write_report
 from pixgraph.training.atomic import write_json
 from pixgraph.training.device import resolve_device
@@ -60,7 +60,7 @@ def train_reco(config: RecoConfig, resume: bool = False) -> RunFolder:
     device = resolve_device(config.device, local_rank())
     with ProcessGroup("nccl" if device.type == "cuda" else "gloo") as world:
         check_shares(config, world)
-        split, scored = open_splits(config)
+        split, scored = open_splits(config.data, "train", config.val_split)
         labels = choose(split, config.labels, config.seed)
         signals = StopSignals()
         # With others waiting for this process in a sum, breaking off would leave them waiting.
@@ -104,22 +104,6 @@ def train_reco(config: RecoConfig, resume: bool = False) -> RunFolder:
     return run
 
 
-def open_splits(config: RecoConfig) -> tuple[SemanticSplit, SemanticSplit]:
-    """The training pictures, and those that are scored.
-
-    Raises:
-        ConfigError: They do not have the same classes.
-        DataError: The data set is not there.
-    """
-    split, scored = open_semantic(config.data, "train"), open_semantic(config.data, config.val_split)
-    if split.ids != scored.ids:
-        raise ConfigError(
-            f"val_split: {config.val_split} of {split.name} has {scored.classes} classes, expected the {split.classes} "
-            "of train; choose another split"
-        )
-    return split, scored
-
-
 def make_method(config: RecoConfig, classes: int, device: torch.device, world: World) -> ReCo:
     """Student and teacher of a configuration, the same on all processes, with shared batch statistics.
 
@@ -129,9 +113,11 @@ def make_method(config: RecoConfig, classes: int, device: torch.device, world: W
         DependencyError: A library is not installed.
     """
     with torch_seed(config.seed, device):
-        weights = None if config.weights == "imagenet" else config.weights
         method = ReCo(
-            build_segmentation_network(config.network, weights, classes, config.embedding, config.seed), config
+            build_segmentation_network(
+                config.network, given_weights(config.weights), classes, config.embedding, config.seed
+            ),
+            config,
         )
     if world.size > 1:
         share_batch_norm(method.to(device))
@@ -147,7 +133,7 @@ def described(config: RecoConfig) -> str:
 def _made_from(config: RecoConfig, split: SemanticSplit, labels: Labels) -> str:
     """What tables say about the weights."""
     part = "" if config.labels.ratio is None else f" ({config.labels.ratio})"
-    start = {"random": "scratch", "imagenet": "ImageNet-1k"}.get(config.weights, Path(config.weights).name)
+    start = starting_point(config.weights)
     kept = f"{len(labels.choice.keys)} labels{part} of {len(split)} pictures of {split.name}"
     return f"ReCo ({described(config)}) on {kept}, from {start}"
 

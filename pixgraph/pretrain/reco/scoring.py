@@ -11,7 +11,7 @@ from pixgraph.config_check import build
 from pixgraph.data.semantic import open_semantic
 from pixgraph.pretrain.reco.config import RecoConfig
 from pixgraph.pretrain.reco.run import make_method
-from pixgraph.pretrain.reco.validation import Validation
+from pixgraph.pretrain.validation import Validation
 from pixgraph.training.checkpoint import load_checkpoint, load_weights
 from pixgraph.training.device import resolve_device
 from pixgraph.training.distributed import World

@@ -10,13 +10,13 @@ import torch
 
 from pixgraph.config_check import build
 from pixgraph.data.semantic import SemanticSplit
-from pixgraph.pretrain.reco.validation import Validation
 from pixgraph.pretrain.spml.config import SPMLConfig
 from pixgraph.pretrain.spml.final_classifier import load_classifier
 from pixgraph.pretrain.spml.method import SPML
-from pixgraph.pretrain.spml.run import make_method, make_retrieval, open_splits
+from pixgraph.pretrain.spml.run import chosen_splits, make_method, make_retrieval
 from pixgraph.pretrain.spml.scoring import score_classes
 from pixgraph.pretrain.spml.weak_labels import PSEUDO, PseudoLabels, WeakLabels
+from pixgraph.pretrain.validation import Validation
 from pixgraph.training.checkpoint import load_checkpoint, load_weights
 from pixgraph.training.device import resolve_device
 from pixgraph.training.distributed import World
@@ -68,7 +68,7 @@ def score_run(
     where = resolve_device(device)
     config = build(SPMLConfig, read_config(Path(run)))
     config.data, config.val_split = data or config.data, split or config.val_split
-    train, scored = open_splits(config)
+    train, scored = chosen_splits(config)
     method, step = load_spml(run, config, train, where)
     validation = Validation(scored, config.views.short_side)
     validation(method.labeller())

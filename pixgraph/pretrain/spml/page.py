@@ -12,13 +12,13 @@ import torch
 from pixgraph.data.images import resize_mask
 from pixgraph.data.semantic import SemanticSplit
 from pixgraph.overlay import overlay
-from pixgraph.pretrain.reco.page import label_colours, small_tile
-from pixgraph.pretrain.reco.validation import Validation
+from pixgraph.pretrain.score_page import label_colours, small_tile
 from pixgraph.pretrain.spml.method import SPML
 from pixgraph.pretrain.spml.retrieval import SegmentRetrieval
 from pixgraph.pretrain.spml.retrieval_sheet import draw_questions, retrieval_sheet
 from pixgraph.pretrain.spml.scoring import score_classes
 from pixgraph.pretrain.spml.source import WeakPicture, WeakSource
+from pixgraph.pretrain.validation import Validation
 from pixgraph.probe.colors import paint_cells
 from pixgraph.report.panels import Panel
 from pixgraph.report.sheets import Sheet, save_sheets

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import torch
 
 from pixgraph.config_check import check
-from pixgraph.data.semantic import SemanticSplit, open_semantic
+from pixgraph.data.semantic import SemanticSplit, open_semantic, open_splits
 from pixgraph.data.subset import hold_out
-from pixgraph.errors import ConfigError
 from pixgraph.pretrain.batches import StepBatches
+from pixgraph.pretrain.config import given_weights, starting_point
 from pixgraph.pretrain.encoders import save_backbone
 from pixgraph.pretrain.optimizers import build_optimizer
-from pixgraph.pretrain.reco.page import save_scores
-from pixgraph.pretrain.reco.validation import Validation
 from pixgraph.pretrain.run import check_shares
+from pixgraph.pretrain.score_page import save_scores
 from pixgraph.pretrain.segmentation_network import build_segmentation_network
 from pixgraph.pretrain.shared_norm import share_batch_norm
 from pixgraph.pretrain.spml.config import SPMLConfig, check_spml
@@ -33,6 +30,7 @@ from pixgraph.pretrain.spml.source import WeakSource
 from pixgraph.pretrain.spml.tag_labels import TagLabeller, write_labels
 from pixgraph.pretrain.spml.weak_labels import PSEUDO, PseudoLabels, WeakLabels
 from pixgraph.pretrain.trainer import Pretrainer
+from pixgraph.pretrain.validation import Validation
 from pixgraph.report.page import write_report
 from pixgraph.training.atomic import write_json
 from pixgraph.training.device import resolve_device
@@ -69,7 +67,7 @@ def pretrain_spml(config: SPMLConfig, resume: bool = False) -> RunFolder:
     device = resolve_device(config.device, local_rank())
     with ProcessGroup("nccl" if device.type == "cuda" else "gloo") as world:
         check_shares(config, world)
-        train, scored = open_splits(config)
+        train, scored = chosen_splits(config)
         labels = WeakLabels(train, config.annotation, config.marks)
         method = make_method(config, train, device, world)
         tagged = fit_tags(config, labels, method, device) if config.annotation == "tags" else None
@@ -116,23 +114,16 @@ def pretrain_spml(config: SPMLConfig, resume: bool = False) -> RunFolder:
     return run
 
 
-def open_splits(config: SPMLConfig) -> tuple[SemanticSplit, SemanticSplit]:
-    """The training pictures, and those that are scored.
+def chosen_splits(config: SPMLConfig) -> tuple[SemanticSplit, SemanticSplit]:
+    """The training pictures, and those that are scored: of another split, or held out.
 
     Raises:
         ConfigError: They do not have the same classes.
         DataError: The data set is not there.
     """
-    train = open_semantic(config.data, config.train_split)
     if config.holdout:
-        return hold_out(train, config.holdout)
-    scored = open_semantic(config.data, config.val_split)
-    if train.ids != scored.ids:
-        raise ConfigError(
-            f"val_split: {config.val_split} of {train.name} has {scored.classes} classes, expected the {train.classes} "
-            f"of {config.train_split}; choose another split"
-        )
-    return train, scored
+        return hold_out(open_semantic(config.data, config.train_split), config.holdout)
+    return open_splits(config.data, config.train_split, config.val_split)
 
 
 def make_source(config: SPMLConfig, labels: WeakLabels) -> WeakSource:
@@ -150,8 +141,9 @@ def make_method(config: SPMLConfig, split: SemanticSplit, device: torch.device, 
         DependencyError: A library is not installed.
     """
     with torch_seed(config.seed, device):
-        weights = None if config.weights == "imagenet" else config.weights
-        network = build_segmentation_network(config.network, weights, split.classes, config.embedding, config.seed)
+        network = build_segmentation_network(
+            config.network, given_weights(config.weights), split.classes, config.embedding, config.seed
+        )
         method = SPML(network, config, split.background)
     if world.size > 1:
         share_batch_norm(method.to(device))
@@ -198,7 +190,7 @@ def _title(config: SPMLConfig, split: SemanticSplit) -> RunTitle:
 
 def _made_from(config: SPMLConfig, labels: WeakLabels) -> str:
     """What tables say about the weights."""
-    start = {"random": "scratch", "imagenet": "ImageNet-1k"}.get(config.weights, Path(config.weights).name)
+    start = starting_point(config.weights)
     pictures = f"{len(labels.indices)} pictures of {labels.split.name}"
     return f"SPML ({described(config)}) on {config.annotation} of {pictures}, from {start}"
 

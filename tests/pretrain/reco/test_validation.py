@@ -5,7 +5,7 @@ from torch import nn
 
 from pixgraph.data.semantic import open_semantic
 from pixgraph.errors import DataError
-from pixgraph.pretrain.reco.validation import Validation, predict
+from pixgraph.pretrain.validation import Validation, predict
 
 
 class ByColour(nn.Module):
