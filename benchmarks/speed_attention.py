@@ -16,7 +16,7 @@ from attention_peers import COMPILED, METHODS, OPERATORS
 from attention_problem import Problem
 from attention_report import draw, report
 from recording import provenance, script_parser, write_result
-from workbench import add_output_arguments, guarded
+from workbench import add_output_arguments, guarded, parsed
 
 from pixgraph.errors import ConfigError
 
@@ -32,11 +32,7 @@ CHILD_SECONDS = 300
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Measure, and write the tables and the plot."""
-    args = parser().parse_args(argv)
-    if args.quick:
-        small = parser()
-        small.set_defaults(**QUICK, rounds=2, growth_rounds=1, no_compile=True)
-        args = small.parse_args(argv)
+    args = parsed(parser, argv, QUICK | {"rounds": 2, "growth_rounds": 1, "no_compile": True})
     if min([args.side, *args.sides]) <= 8:
         raise ConfigError("--side, --sides: expected more than 8, the longest edges of the lattice")
     if args.channels % args.heads:

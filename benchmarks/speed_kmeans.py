@@ -20,7 +20,7 @@ from kmeans_peers import faiss_kmeans, loop_kmeans, sklearn_kmeans
 from pretrain_measure import peak_growth
 from pretrain_report import ratio
 from recording import measured_in_child, milliseconds, provenance, script_parser, spread, table, write_result
-from workbench import add_output_arguments, guarded
+from workbench import add_output_arguments, guarded, parsed
 
 from pixgraph.errors import PixgraphError
 from pixgraph.pretrain.spml.kmeans import spherical_kmeans
@@ -33,11 +33,7 @@ QUICK: dict[str, Any] = {"sides": [8, 12], "side": 12, "channels": 4, "batch": 2
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Measure, and write the table and the plot."""
-    args = parser().parse_args(argv)
-    if args.quick:
-        small = parser()
-        small.set_defaults(**QUICK)
-        args = small.parse_args(argv)
+    args = parsed(parser, argv, QUICK)
     growth = [measure(side, args) for side in sorted({args.side, *args.sides})]
     result = {**provenance(), "settings": settings(args), "growth": growth}
     name = args.name or "speed_kmeans"

@@ -17,7 +17,7 @@ from pretrain_measure import MEMORY_SHARE, available_mb, memory_of, time_steps
 from pretrain_report import draw, report
 from pretrain_steps import ALL_PAIRS, FORMS, NETWORK, OURS, PACKAGE, TARGET, WHOLE_STEP, Case, Full
 from recording import provenance, script_parser, write_result
-from workbench import add_output_arguments, guarded
+from workbench import add_output_arguments, guarded, parsed
 
 CASES = (Case(8, "layer4", 256, 8), Case(28, "layer2", 224, 2), Case(64, "layer1", 256, 2))
 QUICK_CASES = (Case(2, "layer4", 64, 2, 16), Case(8, "layer2", 64, 2, 16))
@@ -31,11 +31,7 @@ LARGEST = 192
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Measure, and write the tables and the plot."""
-    args = parser().parse_args(argv)
-    if args.quick:
-        small = parser()
-        small.set_defaults(**QUICK)
-        args = small.parse_args(argv)
+    args = parsed(parser, argv, QUICK)
     cases = [replace(case, device=args.device) for case in (QUICK_CASES if args.quick else CASES)]
     full = replace(FULL, network=args.network, size=args.size, batch=args.batch, device=args.device)
     result = {

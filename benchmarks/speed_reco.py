@@ -21,7 +21,7 @@ from pretrain_measure import MEMORY_SHARE, available_mb, peak_growth
 from pretrain_report import ratio
 from reco_loop import Problem, loop_reco, make_problem
 from recording import measured_in_child, milliseconds, provenance, script_parser, spread, table, write_result
-from workbench import add_output_arguments, guarded
+from workbench import add_output_arguments, guarded, parsed
 
 from pixgraph.errors import PixgraphError
 from pixgraph.losses.reco import reco_loss
@@ -32,11 +32,7 @@ QUICK: dict[str, Any] = {"heights": [16, 24], "height": 24, "channels": 8, "quer
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Measure, and write the table and the plot."""
-    args = parser().parse_args(argv)
-    if args.quick:
-        small = parser()
-        small.set_defaults(**QUICK)
-        args = small.parse_args(argv)
+    args = parsed(parser, argv, QUICK)
     growth = [measure(height, args) for height in sorted({args.height, *args.heights})]
     result = {**provenance(), "settings": settings(args), "growth": growth}
     name = args.name or "speed_reco"

@@ -5,10 +5,10 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from recording import DATA_VARIABLE, RESULTS
 
@@ -54,6 +54,24 @@ def add_output_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the folder and the name of the results."""
     parser.add_argument("--out", metavar="DIR", default=str(RESULTS), help="folder of the results")
     parser.add_argument("--name", help="name of the result files (default: that of the script)")
+
+
+def parsed(
+    parser: Callable[[], argparse.ArgumentParser], argv: Sequence[str] | None, quick: Mapping[str, Any]
+) -> argparse.Namespace:
+    """The arguments of a script; with ``--quick`` other defaults hold.
+
+    Args:
+        parser: Makes the script's parser, which knows ``--quick``.
+        argv: The arguments; those of the process when not given.
+        quick: These defaults.
+    """
+    args = parser().parse_args(argv)
+    if not args.quick:
+        return args
+    small = parser()
+    small.set_defaults(**quick)
+    return small.parse_args(argv)
 
 
 def data_folder(args: argparse.Namespace) -> Path | None:
