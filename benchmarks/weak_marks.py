@@ -70,7 +70,9 @@ def parser() -> argparse.ArgumentParser:
     add("--k_shot", type=int, default=1, help="labelled pictures of a class (default: %(default)s)")
     add("--episodes", type=int, default=100, help="episodes a seed (default: %(default)s)")
     add("--seeds", type=int, default=3, help="number of seeds (default: %(default)s)")
-    add("--pictures", type=int, default=0, help="episodes to draw, which shows pictures of the data set (default: none)")
+    add(
+        "--pictures", type=int, default=0, help="episodes to draw, which shows pictures of the data set (default: none)"
+    )
     add_data_arguments(made)
     made.set_defaults(only_runs=False)
     return made
