@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from label_tables import by_seed, class_table, gain, minutes
 from recording import MORE, mean_and_deviation, percent, table
 
 ORDER = ("supervised", "supervised+reco", "cutmix", "classmix", "classmix+reco")
@@ -21,33 +22,19 @@ def report(result: dict[str, Any]) -> str:
         "accumulated over the split. The teacher after the last step is scored. Spread: standard deviation over the "
         "seeds, each with its own labels; gains are means of the differences of the same seed."
     )
-    return f"{about}\n\n{table(head, rows)}\n\n{MORE}\n\n## Classes\n\n{_classes(runs, budgets, methods)}"
+    classes = class_table(runs, "labels", [(labels, method) for labels in budgets for method in methods])
+    return f"{about}\n\n{table(head, rows)}\n\n{MORE}\n\n## Classes\n\n{classes}"
 
 
 def _budget(labels: str, methods: list[str], runs: list[dict[str, Any]]) -> list[list[str]]:
     """One row a method."""
     rows, before = [], None
+    name = f"{labels} pictures" if labels.isdigit() else f"{labels} of all pictures"
     for method in methods:
-        own = {run["seed"]: run for run in runs if (run["labels"], run["method"]) == (labels, method)}
+        own = by_seed(runs, "labels", (labels, method))
         if not own:
             continue
-        gain = "-"
-        if before is not None:
-            both = sorted({*own} & {*before})
-            gain = percent(*mean_and_deviation(own[s]["miou"] - before[s]["miou"] for s in both), sign=True)
-        minutes = mean_and_deviation(run["minutes"] for run in own.values())[0]
-        name = f"{labels} pictures" if labels.isdigit() else f"{labels} of all pictures"
         scores = [percent(*mean_and_deviation(r[key] for r in own.values())) for key in ("miou", "pixel_accuracy")]
-        rows.append([f"{name}, {method}", *scores, gain, str(len(own)), f"{minutes:.1f}"])
+        rows.append([f"{name}, {method}", *scores, gain(own, before), str(len(own)), minutes(own)])
         before = own
     return rows
-
-
-def _classes(runs: list[dict[str, Any]], budgets: list[str], methods: list[str]) -> str:
-    """IoU of each class, mean over the seeds."""
-    columns = [(b, m) for b in budgets for m in methods if any((r["labels"], r["method"]) == (b, m) for r in runs)]
-    rows = []
-    for number, name in enumerate(runs[0]["classes"]):
-        values = [[r["iou"][number] for r in runs if (r["labels"], r["method"]) == column] for column in columns]
-        rows.append([name, *(percent(mean_and_deviation(v)[0]) for v in values)])
-    return table(["class", *(f"{b} {m}" for b, m in columns)], rows)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from label_tables import by_seed, class_table, gain, minutes
 from recording import MORE, mean_and_deviation, percent, table
 
 METHODS = ("classifier", "spml", "spml+")
@@ -28,36 +29,21 @@ def report(result: dict[str, Any]) -> str:
         "own marks; gains are means of the differences to the classifier of the same seed. spml+: the "
         "classifier's gradient reaches the network, too."
     )
-    return f"{about}\n\n{table(head, rows)}\n\n{MORE}\n\n## Classes\n\n{_classes(runs, kinds)}"
+    classes = class_table(runs, "annotation", [(kind, method) for kind in kinds for method in METHODS])
+    return f"{about}\n\n{table(head, rows)}\n\n{MORE}\n\n## Classes\n\n{classes}"
 
 
 def _kind(kind: str, runs: list[dict[str, Any]]) -> list[list[str]]:
     """One row a method."""
     rows, before = [], None
     for method in METHODS:
-        own = {run["seed"]: run for run in runs if (run["annotation"], run["method"]) == (kind, method)}
+        own = by_seed(runs, "annotation", (kind, method))
         if not own:
             continue
-        gain = "-"
-        if before is not None:
-            both = sorted({*own} & {*before})
-            gain = percent(*mean_and_deviation(own[s]["miou"] - before[s]["miou"] for s in both), sign=True)
-        minutes = mean_and_deviation(run["minutes"] for run in own.values())[0]
         score, right, found = (
             percent(*mean_and_deviation(run[key] for run in own.values()))
             for key in ("miou", "pixel_accuracy", "retrieval")
         )
-        rows.append([f"{kind}, {method}", score, gain, right, found, str(len(own)), f"{minutes:.1f}"])
+        rows.append([f"{kind}, {method}", score, gain(own, before), right, found, str(len(own)), minutes(own)])
         before = before or own
     return rows
-
-
-def _classes(runs: list[dict[str, Any]], kinds: list[str]) -> str:
-    """IoU of each class, mean over the seeds."""
-    pairs = [(kind, method) for kind in kinds for method in METHODS]
-    columns = [pair for pair in pairs if any((run["annotation"], run["method"]) == pair for run in runs)]
-    rows = []
-    for number, name in enumerate(runs[0]["classes"]):
-        values = [[r["iou"][number] for r in runs if (r["annotation"], r["method"]) == column] for column in columns]
-        rows.append([name, *(percent(mean_and_deviation(v)[0]) for v in values)])
-    return table(["class", *(f"{kind} {method}" for kind, method in columns)], rows)
