@@ -16,7 +16,7 @@ from pixgraph.pretrain.draw_pairs import write_pair_pictures
 from pixgraph.pretrain.encoders import build_encoder, save_backbone
 from pixgraph.pretrain.methods import PixelMethod, build_method
 from pixgraph.pretrain.pictures import open_pictures
-from pixgraph.pretrain.shared_norm import share_batch_norm
+from pixgraph.pretrain.shared_norm import placed
 from pixgraph.pretrain.trainer import Pretrainer, Settings
 from pixgraph.pretrain.views import ViewDataset
 from pixgraph.report.page import write_report
@@ -105,9 +105,7 @@ def make_method(config: PretrainConfig, device: torch.device, world: World) -> P
     with torch_seed(config.seed, device):
         encoder = build_encoder(config.backbone, given_weights(config.weights), config.layer, config.seed)
         method = build_method(config.method, encoder, config)
-    if world.size > 1:
-        share_batch_norm(method.to(device))
-    return method.to(device)
+    return placed(method, device, world.size)
 
 
 def check_shares(config: Settings, world: World) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import cast
+from typing import TypeVar, cast
 
 import torch
 import torch.distributed as dist
 from torch import nn
 from torch.distributed.nn.functional import all_reduce
+
+T = TypeVar("T", bound=nn.Module)
 
 _NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
 
@@ -81,3 +83,11 @@ def _shared(norm: nn.BatchNorm1d | nn.BatchNorm2d) -> SharedBatchNorm:
     new.running_mean, new.running_var = norm.running_mean, norm.running_var
     new.num_batches_tracked = norm.num_batches_tracked
     return new.train(norm.training)
+
+
+def placed(network: T, device: torch.device, processes: int) -> T:
+    """A network on its device, with batch statistics shared where there are several processes; changed in place."""
+    network.to(device)
+    if processes > 1:
+        share_batch_norm(network)
+    return network

@@ -56,8 +56,7 @@ def train(config: Config, resume: bool = False) -> RunFolder:
             config,
             store,
             lambda network: GraphPredictor(network, config.graph, config.seed),
-            # With others waiting for this process in a sum, breaking off would leave them waiting.
-            signals.raise_if_received if world.size == 1 else lambda: None,
+            signals.breaks(world.size),
         )
         with torch_seed(config.seed, device):
             network = PixGraphNet(backbone.channels, config.model).to(device)

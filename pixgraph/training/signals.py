@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 import threading
+from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
@@ -51,12 +52,26 @@ class StopSignals:
         if self.received:
             raise TrainingStopped(self.received)
 
+    def breaks(self, processes: int) -> Callable[[], None]:
+        """`raise_if_received` for what a process does alone, and nothing among several.
+
+        With others waiting for this process in a sum, breaking off would leave them waiting.
+
+        Args:
+            processes: How many there are.
+        """
+        return self.raise_if_received if processes == 1 else _go_on
+
     def _handle(self, signum: int, frame: FrameType | None) -> None:
         if self.received:
             os._exit(128 + signum)  # no clean-up: files are whole at any moment, and the user is in a hurry
         self.received = signum
         # os.write: print() is not safe where a print may have been interrupted.
         os.write(sys.__stderr__.fileno() if sys.__stderr__ else 2, _notice(signum))
+
+
+def _go_on() -> None:
+    """Do nothing."""
 
 
 def _notice(signum: int) -> bytes:

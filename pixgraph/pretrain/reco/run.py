@@ -18,7 +18,7 @@ from pixgraph.pretrain.reco.page import save_pseudo_labels
 from pixgraph.pretrain.run import check_shares
 from pixgraph.pretrain.score_page import save_scores
 from pixgraph.pretrain.segmentation_network import build_segmentation_network
-from pixgraph.pretrain.shared_norm import share_batch_norm
+from pixgraph.pretrain.shared_norm import placed
 from pixgraph.pretrain.trainer import Pretrainer
 from pixgraph.pretrain.validation import Validation
 from pixgraph.report.page import write_report
@@ -63,8 +63,7 @@ def train_reco(config: RecoConfig, resume: bool = False) -> RunFolder:
         split, scored = open_splits(config.data, "train", config.val_split)
         labels = choose(split, config.labels, config.seed)
         signals = StopSignals()
-        # With others waiting for this process in a sum, breaking off would leave them waiting.
-        stop = signals.raise_if_received if world.size == 1 else lambda: None
+        stop = signals.breaks(world.size)
         validation = Validation(scored, config.views.short_side, config.val_pictures, stop, config.cache_mb * 2**20)
         method = make_method(config, split.classes, device, world)
         title = RunTitle("reco", {"dataset": split.name, "method": described(config)})
@@ -119,9 +118,7 @@ def make_method(config: RecoConfig, classes: int, device: torch.device, world: W
             ),
             config,
         )
-    if world.size > 1:
-        share_batch_norm(method.to(device))
-    return method.to(device)
+    return placed(method, device, world.size)
 
 
 def described(config: RecoConfig) -> str:

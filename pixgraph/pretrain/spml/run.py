@@ -14,7 +14,7 @@ from pixgraph.pretrain.optimizers import build_optimizer
 from pixgraph.pretrain.run import check_shares
 from pixgraph.pretrain.score_page import save_scores
 from pixgraph.pretrain.segmentation_network import build_segmentation_network
-from pixgraph.pretrain.shared_norm import share_batch_norm
+from pixgraph.pretrain.shared_norm import placed
 from pixgraph.pretrain.spml.config import SPMLConfig, check_spml
 from pixgraph.pretrain.spml.final_classifier import (
     FINAL,
@@ -78,7 +78,8 @@ def pretrain_spml(config: SPMLConfig, resume: bool = False) -> RunFolder:
                 if world.is_main:
                     write_labels(tagged, train, labels.pseudo.missing(labels.indices), labels.tags, run.path / PSEUDO)
                 world.barrier()
-            validation = Validation(scored, config.views.short_side, config.val_pictures, signals.raise_if_received)
+            stop = signals.breaks(world.size)
+            validation = Validation(scored, config.views.short_side, config.val_pictures, stop)
 
             def export(step: int) -> None:
                 """Write the network as a backbone that says where it comes from."""
@@ -145,9 +146,7 @@ def make_method(config: SPMLConfig, split: SemanticSplit, device: torch.device, 
             config.network, given_weights(config.weights), split.classes, config.embedding, config.seed
         )
         method = SPML(network, config, split.background)
-    if world.size > 1:
-        share_batch_norm(method.to(device))
-    return method.to(device)
+    return placed(method, device, world.size)
 
 
 def fit_tags(config: SPMLConfig, labels: WeakLabels, method: SPML, device: torch.device) -> TagLabeller:
