@@ -35,6 +35,7 @@ _UNSUPERVISED = {"episodes.n_unlabelled": 2, "loss.unsup": 0.1}
 VARIANTS: dict[str, Variant] = {
     FULL: Variant("everything below, as configured"),
     "no-evidence": Variant("no class-wise evidence in the decoder", {"model.evidence": False}),
+    "no-self-support": Variant("queries not compared with themselves", {"model.self_support": 0.0}),
     "no-lattice": Variant("no edges between query nodes", {"graph.dilations": []}),
     "no-edge-features": Variant("attention without the 3-d edge features", {"model.edge_features": False}),
     "no-support-edges": Variant(

@@ -163,6 +163,7 @@ class ModelConfig:
         dropout: Dropout inside blocks.
         input_dropout: Share of the projected feature channels hidden from all nodes of an episode in training.
         evidence: Feed the class-wise evidence.
+        self_support: How much a query's own likely parts of a class count, divided by the shots; 0: not at all.
         edge_features: Let the 3-d edge features bias attention.
         target: Keep a slowly following copy of the encoder, and a predictor of it: what `loss.unsup_form` "bgrl" needs.
     """
@@ -174,6 +175,7 @@ class ModelConfig:
     dropout: float = 0.0
     input_dropout: float = 0.8
     evidence: bool = True
+    self_support: float = 8.0
     edge_features: bool = True
     target: bool = False
 

@@ -90,6 +90,7 @@ BOUNDS: dict[str, Bounds] = {
     "model.decoder_blocks": COUNT,
     "model.dropout": Bounds(0, 1, open_high=True),
     "model.input_dropout": Bounds(0, 1, open_high=True),
+    "model.self_support": COUNT,
     "loss.bce": COUNT,
     "loss.dice": COUNT,
     "loss.auxiliary": COUNT,

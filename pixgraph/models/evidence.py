@@ -20,6 +20,7 @@ query, which tells more about a class never seen.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -63,6 +64,20 @@ class SupportCells(NamedTuple):
     known: torch.Tensor
 
 
+class QueryCells(NamedTuple):
+    """Cells of one level of a query.
+
+    Attributes:
+        unit: (rows * columns, C) features of unit length.
+        rows: Rows of cells.
+        columns: Cells in a row.
+    """
+
+    unit: torch.Tensor
+    rows: int
+    columns: int
+
+
 class SupportEvidence(NamedTuple):
     """What evidence needs of the supports.
 
@@ -81,6 +96,18 @@ def relative(evidence: torch.Tensor) -> torch.Tensor:
     """Evidence (P, N, channels) of the P nodes of one query, less its mean over them, over twice its deviation."""
     deviation, mean = torch.std_mean(evidence, 0, correction=0, keepdim=True)
     return (evidence - mean) / (2 * (deviation + SPREAD))
+
+
+def query_cells(maps: Sequence[torch.Tensor]) -> list[QueryCells]:
+    """Cells of each level but the finest, at most `QUERY_CELLS` a side, of maps (C_l, H_l, W_l), finest level first."""
+    pooled = [at_most(m, QUERY_CELLS) for m in maps[1:] or maps]
+    return [QueryCells(F.normalize(m.flatten(1).T, dim=1), *m.shape[-2:]) for m in pooled]
+
+
+def count_shots(label: torch.Tensor, n_way: int) -> float:
+    """Mean number of supports that show a class; label (B, H, W) in 0..n_way, or 254 or 255 where it is not known."""
+    shown = [(label == n).flatten(1).any(1).sum() for n in range(1, n_way + 1)]
+    return float(torch.stack(shown).float().mean())
 
 
 def soft_labels(label: torch.Tensor, n_way: int, height: int, width: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -211,22 +238,25 @@ class LevelEvidence(nn.Module):
         weight, known = soft_labels(label, n_way, rows, columns)
         return SupportEvidence(cells, coarse, fit_discriminant(joint, weight.to(joint), known.to(joint), RIDGES))
 
-    def forward(self, query: list[torch.Tensor], support: SupportEvidence) -> list[torch.Tensor]:
+    def forward(
+        self, query: list[torch.Tensor], cells: Sequence[QueryCells], support: SupportEvidence
+    ) -> list[torch.Tensor]:
         """Evidence maps.
 
         Args:
             query: (C_l, H_l, W_l) standardised maps of one query, finest level first.
+            cells: What `query_cells` gives for them.
             support: What `prepare` gave.
 
         Returns:
             For each level but the finest (N, 6, h_l, w_l); last the scores of the discriminants (N, 2, h, w).
         """
-        pooled = [at_most(q_map, QUERY_CELLS) for q_map in query]
         maps = []
-        for evidence, q_map, cells in zip(self.levels, pooled[self.first :], support.cells, strict=True):
-            e = evidence(F.normalize(q_map.flatten(1).T, dim=1), *cells)  # (P, N, 6)
-            maps.append(e.permute(1, 2, 0).unflatten(2, q_map.shape[-2:]))
-        grid = pooled[support.coarse[0]].shape[-2:]
-        joint = joint_cells([pooled[i][None] for i in support.coarse], *grid)
+        for evidence, (unit, *grid), known in zip(self.levels, cells, support.cells, strict=True):
+            e = evidence(unit, *known)  # (P, N, 6)
+            maps.append(e.permute(1, 2, 0).unflatten(2, grid))
+        pooled = [at_most(query[i], QUERY_CELLS)[None] for i in support.coarse]
+        rows, columns = pooled[0].shape[-2:]
+        joint = joint_cells(pooled, rows, columns)
         scores = torch.stack([d.score(joint) for d in support.discriminants], 2)  # (P, N, 2)
-        return [*maps, SCALE * scores.permute(1, 2, 0).unflatten(2, grid)]
+        return [*maps, SCALE * scores.permute(1, 2, 0).unflatten(2, (rows, columns))]

@@ -3,6 +3,7 @@
     feature maps --project--> node states --encoder blocks on the task graph--> h_v            (shared by all classes)
     feature maps of query and supports --evidence, level by level, and of h itself--> e_vn       (for each class n)
     [h_v, e_vn, label of v as class n sees it] --decoder blocks--> logit of class n at node v
+    these logits and the query's maps --self-support--> the same logits, refined
 
 The weights never see which class they score or how many there are: permuting the classes permutes the output, and one
 checkpoint serves any N and K. A softmax over (0, logits of the N classes) joins them with the background.
@@ -22,10 +23,21 @@ from pixgraph.errors import DataError
 from pixgraph.graph.backend import Graph
 from pixgraph.models.blocks import GraphBlock, Messages
 from pixgraph.models.encoder import NodeEncoder, block_messages, prediction_head, run_blocks, target_of
-from pixgraph.models.evidence import EVIDENCE, Evidence, LevelEvidence, SupportCells, SupportEvidence, relative
-from pixgraph.models.levels import Statistics, level_statistics, standardise
+from pixgraph.models.evidence import (
+    EVIDENCE,
+    Evidence,
+    LevelEvidence,
+    QueryCells,
+    SupportCells,
+    SupportEvidence,
+    count_shots,
+    query_cells,
+    relative,
+)
+from pixgraph.models.levels import Statistics, coarse_levels, level_statistics, standardise
 from pixgraph.models.nodes import node_grids, support_places
 from pixgraph.models.places import PicturePlace
+from pixgraph.models.self_support import self_support
 from pixgraph.models.upsample import GuidedUpsampler
 
 LABEL_STATES = 3  # how class n sees the label of a node: itself, not itself, unknown
@@ -59,11 +71,15 @@ class SupportSide:
         statistics: Mean and standard deviation of each channel over the supports.
         maps: Standardised maps of each support.
         evidence: What evidence of the backbone's levels needs, unless it is switched off.
+        coarse: Levels on which a query is compared with itself, counted without the finest.
+        shots: Supports a class, on average.
     """
 
     statistics: Statistics
     maps: list[list[torch.Tensor]]
     evidence: SupportEvidence | None
+    coarse: list[int]
+    shots: float
 
 
 @dataclass(frozen=True)
@@ -133,12 +149,14 @@ class PixGraphNet(NodeEncoder):
         label = graph.ndata["label"]
         anchors = embedding[: grids[0].first] if memory is None else memory.embedding
         cells = support_nodes(anchors, label[: grids[0].first], task.n_way)
-        evidence, metric = self.gather_evidence(side, others[: len(task.query)], grids, embedding, cells, first)
+        own = [query_cells(maps) for maps in others[: len(task.query)]]
+        evidence, metric = self.gather_evidence(side, others, own, grids, embedding, cells, first)
         x = self.decode(graph, states, evidence, label_states(label[first:], task.n_way), memory, every=False)[-1]
         scores = self.head(x)[..., 0]  # (V - first, N)
         logits, node_logits = [], []
-        for picture, maps, grid in zip(task.query, others, grids, strict=False):
-            node_logits.append(grid.image(scores, first))
+        for picture, maps, units, grid in zip(task.query, others, own, grids, strict=False):
+            refined = self.look_again(scores[grid.nodes_from(first)], [units[i] for i in side.coarse], grid, side.shots)
+            node_logits.append(grid.image(refined, grid.first))
             hidden = grid.image(x, first).permute(0, 2, 3, 1)
             logits.append(self.upsample(node_logits[-1], hidden, maps[0], picture.rgb))
         early = stages[1:-1] if self.training and memory is None else []
@@ -185,7 +203,16 @@ class PixGraphNet(NodeEncoder):
         stacked = [torch.stack(level) for level in zip(*maps, strict=True)]
         labels = torch.stack([_labelled(p) for p in task.support])
         evidence = self.level_evidence.prepare(stacked, labels, task.n_way) if self.config.evidence else None
-        return SupportSide(statistics, maps, evidence)
+        first = self.level_evidence.first
+        coarse = [i - first for i in coarse_levels(task.support[0].features, labels.shape[1]) if i >= first]
+        return SupportSide(statistics, maps, evidence, coarse, count_shots(labels, task.n_way))
+
+    def look_again(
+        self, logits: torch.Tensor, cells: list[QueryCells], grid: PicturePlace, shots: float
+    ) -> torch.Tensor:
+        """Logits (P, N) of a query's nodes with `self_support`, its strength divided by the shots."""
+        strength = self.config.self_support / max(1.0, shots)
+        return logits + strength * self_support(logits, cells, grid) if strength else logits
 
     def decode(
         self,
@@ -205,6 +232,7 @@ class PixGraphNet(NodeEncoder):
         self,
         side: SupportSide,
         queries: list[list[torch.Tensor]],
+        own: list[list[QueryCells]],
         grids: list[PicturePlace],
         embedding: torch.Tensor,
         cells: SupportCells,
@@ -214,7 +242,8 @@ class PixGraphNet(NodeEncoder):
 
         Args:
             side: The supports.
-            queries: Standardised maps of the queries.
+            queries: Standardised maps of the queries, and of others.
+            own: The queries' cells on each level but the finest.
             grids: Where their nodes are.
             embedding: (V - first, D) unit vectors in the learnt metric.
             cells: The support nodes in the learnt metric.
@@ -226,11 +255,11 @@ class PixGraphNet(NodeEncoder):
         """
         n_way = cells.weight.shape[1]
         blocks, metric = [], []
-        for maps, grid in zip(queries, grids, strict=False):
+        for maps, units, grid in zip(queries, own, grids, strict=False):
             learnt = self.compare_nodes(embedding[grid.nodes_from(first)], cells)
             metric.append(self.metric_image(learnt, grid))
             if side.evidence is not None:
-                fixed = self.level_evidence(maps, side.evidence)  # (N, channels, h, w) each
+                fixed = self.level_evidence(maps, units, side.evidence)  # (N, channels, h, w) each
                 at_nodes = [grid.collect(m.flatten(0, 1)).unflatten(1, tuple(m.shape[:2])) for m in fixed]
                 absolute = torch.cat([*at_nodes, learnt], 2)
                 blocks.append(torch.cat([absolute, relative(absolute)], 2))

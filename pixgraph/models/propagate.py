@@ -34,7 +34,7 @@ from pixgraph.graph.support import SupportPart, support_part
 from pixgraph.graph.task import attach_queries
 from pixgraph.models.completion import MarkCompleter
 from pixgraph.models.discriminant import Discriminant, fit_discriminant, joint_cells
-from pixgraph.models.evidence import SUPPORT_CELLS, soft_labels
+from pixgraph.models.evidence import SUPPORT_CELLS, count_shots, soft_labels
 from pixgraph.models.levels import (
     Statistics,
     at_most,
@@ -208,9 +208,7 @@ class PropagatePredictor:
             log_weight.append(shares.log() - shares.sum(0).clamp_min(1e-6).log())  # -inf where a class is not
         places = support_places(part.graph(), task)
         sampled = [place.collect(m[0]) for place, m in zip(places, maps, strict=True)]
-        shots = float(
-            torch.stack([(label == n).flatten(1).any(1).sum() for n in range(1, task.n_way + 1)]).float().mean()
-        )
+        shots = count_shots(label, task.n_way)
         mix = self.diffusion.mix * (1 - 1 / max(shots, 1))
         discriminant = self._discriminant(stacked, label, task.n_way) if mix else None
         unit = F.normalize(torch.cat(sampled), dim=1)

@@ -16,6 +16,7 @@ from pixgraph.models.evidence import (
     Evidence,
     LevelEvidence,
     hard_sides,
+    query_cells,
     relative,
     soft_labels,
 )
@@ -157,7 +158,8 @@ def test_level_evidence_has_a_map_for_every_level_but_the_finest_and_for_the_dis
     support, query = picture(0), picture(1)
     maps = [f[None] for f in support.features[:levels]]
     evidence = LevelEvidence(levels)
-    out = evidence(query.features[:levels], evidence.prepare(maps, support.label[None], 1))
+    prepared = evidence.prepare(maps, support.label[None], 1)
+    out = evidence(query.features[:levels], query_cells(query.features[:levels]), prepared)
     grids = [(16, 16)] if levels == 1 else [(8, 8), (4, 4)]
     assert [tuple(x.shape) for x in out[:-1]] == [(1, EVIDENCE, *grid) for grid in grids]
     assert out[-1].shape == (1, len(RIDGES), 16, 16)  # on the grid of the finest level that they join
@@ -167,7 +169,8 @@ def test_level_evidence_has_a_map_for_every_level_but_the_finest_and_for_the_dis
 def test_discriminants_score_the_supports_own_cells_by_their_labels():
     support = picture(0)
     evidence = LevelEvidence(3)
-    maps = evidence(support.features, evidence.prepare([f[None] for f in support.features], support.label[None], 1))
+    prepared = evidence.prepare([f[None] for f in support.features], support.label[None], 1)
+    maps = evidence(support.features, query_cells(support.features), prepared)
     weight, _ = soft_labels(support.label[None], 1, 16, 16)
     weak, strong = maps[-1][0].flatten(1) / SCALE
     pure = (weight[:, 0] == 0) | (weight[:, 0] == 1)
@@ -179,7 +182,7 @@ def test_level_evidence_of_large_maps_is_bounded():
     big = torch.randn(3, 48, 80, generator=torch.Generator().manual_seed(0))
     evidence = LevelEvidence(1)
     prepared = evidence.prepare([big[None]], torch.zeros(1, 96, 160, dtype=torch.int64), 1)
-    first, last = evidence([big], prepared)
+    first, last = evidence([big], query_cells([big]), prepared)
     assert first.shape == (1, EVIDENCE, QUERY_CELLS, QUERY_CELLS)
     assert last.shape == (1, len(RIDGES), QUERY_CELLS, QUERY_CELLS)
 

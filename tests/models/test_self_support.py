@@ -1,0 +1,117 @@
+"""Self-support against a loop and two-cell cases, its symmetries, and its place in the network."""
+
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from toy_tasks import graph_config, network, task
+
+from pixgraph.graph.task import task_graph
+from pixgraph.models.evidence import count_shots, query_cells
+from pixgraph.models.levels import coarse_levels, level_statistics, standardise
+from pixgraph.models.places import NodeGrid
+from pixgraph.models.self_support import self_evidence, self_support
+
+
+def cells(p, c, seed=0):
+    return F.normalize(torch.randn(p, c, generator=torch.Generator().manual_seed(seed), dtype=torch.float64), dim=1)
+
+
+def test_two_cells_at_a_right_angle():
+    unit = torch.eye(2, dtype=torch.float64)
+    sure = self_evidence(unit, torch.tensor([[1.0], [0.0]], dtype=torch.float64))
+    torch.testing.assert_close(sure[:, 0], torch.tensor([1.0, -1.0], dtype=torch.float64))
+    # Prototypes (3, 1) and (1, 3) over the root of ten.
+    half = self_evidence(unit, torch.tensor([[0.75], [0.25]], dtype=torch.float64))
+    expected = torch.tensor([2.0, -2.0], dtype=torch.float64) / math.sqrt(10)
+    torch.testing.assert_close(half[:, 0], expected)
+
+
+@given(st.integers(1, 12), st.integers(1, 3), st.integers(0, 10**6))
+@settings(max_examples=30, deadline=None)
+def test_evidence_is_that_of_a_loop(p, n, seed):
+    unit = cells(p, 5, seed)
+    chance = torch.rand(p, n, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    found = self_evidence(unit, chance)
+    for k in range(n):
+        own = sum(chance[i, k] * unit[i] for i in range(p))
+        rest = sum((1 - chance[i, k]) * unit[i] for i in range(p))
+        for i in range(p):
+            expected = float(unit[i] @ own / own.norm()) - float(unit[i] @ rest / rest.norm())
+            assert float(found[i, k]) == pytest.approx(expected, abs=1e-9)
+
+
+@pytest.mark.parametrize(("chance", "sign"), [(0.0, -1), (1.0, 1)])
+def test_a_class_that_is_nowhere_or_everywhere_has_one_prototype(chance, sign):
+    unit = cells(6, 4)
+    found = self_evidence(unit, torch.full((6, 1), chance, dtype=torch.float64))
+    torch.testing.assert_close(found[:, 0], sign * unit @ F.normalize(unit.sum(0), dim=0))
+
+
+def test_the_same_probability_everywhere_says_nothing():
+    assert self_evidence(cells(6, 4), torch.full((6, 2), 0.5, dtype=torch.float64)).abs().max() < 1e-12
+
+
+def test_an_object_known_in_part_is_completed():
+    """Two kinds of cells, one of them half found: the other half gets positive evidence, the rest negative."""
+    unit = F.normalize(
+        torch.cat([torch.tensor([[1.0, 0.2]]).repeat(8, 1), torch.tensor([[0.2, 1.0]]).repeat(8, 1)]), dim=1
+    )
+    chance = torch.zeros(16, 1)
+    chance[:4] = 0.9
+    found = self_evidence(unit, chance)[:, 0]
+    assert (found[4:8] > 0.1).all()
+    assert (found[8:] < -0.1).all()
+
+
+def example(rows=4, columns=4, n=2, seed=0):
+    """Logits of the nodes, the query's cells on two levels, and where the nodes are."""
+    generator = torch.Generator().manual_seed(seed)
+    maps = [torch.randn(c, s, s, generator=generator) for c, s in ((3, 8), (4, 4), (6, 2))]
+    logits = torch.randn(rows * columns, n, generator=generator)
+    return logits, query_cells(maps), NodeGrid(7, rows, columns)
+
+
+def test_levels_count_alike_each_on_its_own_grid():
+    logits, compared, place = example()
+    chance = F.pad(logits, (1, 0)).softmax(1)[:, 1:]
+    fine = self_evidence(compared[0].unit, chance)
+    pooled = chance.T.view(2, 2, 2, 2, 2).mean((2, 4)).flatten(1).T  # four nodes a cell of the coarse level
+    coarse = self_evidence(compared[1].unit, pooled).T.view(1, 2, 2, 2)
+    spread = F.interpolate(coarse, (4, 4), mode="bilinear", align_corners=False).flatten(2)[0].T
+    torch.testing.assert_close(self_support(logits, compared, place), (fine + spread) / 2)
+
+
+def test_classes_are_seen_alike():
+    logits, compared, place = example(n=3)
+    turned = self_support(logits[:, [2, 0, 1]], compared, place)
+    torch.testing.assert_close(turned, self_support(logits, compared, place)[:, [2, 0, 1]])
+
+
+def scores(shots, strength):
+    some = task(2, shots=shots)
+    with torch.no_grad():
+        return network(self_support=strength)(task_graph(some, graph_config(), 0), some).node_logits[0]
+
+
+@pytest.mark.parametrize("shots", [1, 2, 5])
+def test_the_network_adds_it_in_proportion_to_one_over_the_shots(shots):
+    plain, once, twice = (scores(shots, strength) for strength in (0.0, shots * 1.0, shots * 2.0))
+    assert (once - plain).abs().max() > 0.01
+    torch.testing.assert_close(twice - plain, 2 * (once - plain), atol=1e-4, rtol=1e-4)
+    some = task(2, shots=shots)
+    statistics = level_statistics(some.support)
+    compared = query_cells(standardise(some.query[0], statistics))
+    coarse = [compared[i - 1] for i in coarse_levels(some.support[0].features, 64) if i]
+    added = self_support(plain.flatten(1).T, coarse, NodeGrid(0, 8, 8)).T.view_as(plain)
+    torch.testing.assert_close(once - plain, added, atol=1e-4, rtol=1e-4)
+
+
+def test_shots_are_counted_class_by_class():
+    label = torch.zeros(3, 2, 2, dtype=torch.int64)
+    label[0, 0, 0], label[1, 0, 0], label[2, 0, 0], label[2, 1, 1] = 1, 1, 2, 255
+    assert count_shots(label, 2) == 1.5
+    assert count_shots(label[:1], 2) == 0.5
