@@ -163,7 +163,8 @@ class ModelConfig:
         dropout: Dropout inside blocks.
         input_dropout: Share of the projected feature channels hidden from all nodes of an episode in training.
         evidence: Feed the class-wise evidence.
-        self_support: How much a query's own likely parts of a class count, divided by the shots; 0: not at all.
+        self_support: How much a query's own likely parts of a class count, divided by the shots, once the network is
+            trained; 0: not at all.
         edge_features: Let the 3-d edge features bias attention.
         target: Keep a slowly following copy of the encoder, and a predictor of it: what `loss.unsup_form` "bgrl" needs.
     """

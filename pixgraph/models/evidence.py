@@ -100,7 +100,12 @@ def relative(evidence: torch.Tensor) -> torch.Tensor:
 
 def query_cells(maps: Sequence[torch.Tensor]) -> list[QueryCells]:
     """Cells of each level but the finest, at most `QUERY_CELLS` a side, of maps (C_l, H_l, W_l), finest level first."""
-    pooled = [at_most(m, QUERY_CELLS) for m in maps[1:] or maps]
+    return unit_cells(maps[1:] or maps, QUERY_CELLS)
+
+
+def unit_cells(maps: Sequence[torch.Tensor], side: int) -> list[QueryCells]:
+    """Cells of maps (C_l, H_l, W_l), at most so many a side."""
+    pooled = [at_most(m, side) for m in maps]
     return [QueryCells(F.normalize(m.flatten(1).T, dim=1), *m.shape[-2:]) for m in pooled]
 
 

@@ -16,6 +16,7 @@
    other edges w = g exp(-f (1 - cos)), with one constant g for those from supports (the random ones count only where
    no kNN edges are asked for) and one for kNN edges from other query nodes and from unlabelled pictures, whose own
    labels spread in the same way. Edges among supports, and those towards them, carry nothing.
+4. Self-support e (`pixgraph.models.self_support`) of what was found multiplies class n by exp(h e / K).
 """
 
 from __future__ import annotations
@@ -34,16 +35,11 @@ from pixgraph.graph.support import SupportPart, support_part
 from pixgraph.graph.task import attach_queries
 from pixgraph.models.completion import MarkCompleter
 from pixgraph.models.discriminant import Discriminant, fit_discriminant, joint_cells
-from pixgraph.models.evidence import SUPPORT_CELLS, count_shots, soft_labels
-from pixgraph.models.levels import (
-    Statistics,
-    at_most,
-    coarse_levels,
-    level_statistics,
-    standardise,
-)
+from pixgraph.models.evidence import SUPPORT_CELLS, QueryCells, count_shots, soft_labels, unit_cells
+from pixgraph.models.levels import Statistics, at_most, coarse_levels, level_statistics, standardise
 from pixgraph.models.nodes import node_grids, support_places
 from pixgraph.models.places import PicturePlace
+from pixgraph.models.self_support import self_support
 from pixgraph.models.support_key import SupportKey
 
 CELLS = 32
@@ -64,6 +60,7 @@ class Diffusion:
         mix: m in [0, 1], how much the discriminants count with many supports a class.
         steepness: s, of the discriminants' scores.
         ridge: Strength of their ridge, positive.
+        self_support: h, how much the query's own likely parts count, divided by the supports a class.
     """
 
     sharpness: float = 20.0
@@ -76,6 +73,7 @@ class Diffusion:
     mix: float = 0.6
     steepness: float = 8.0
     ridge: float = 0.1
+    self_support: float = 3.0
 
 
 @dataclass(frozen=True)
@@ -90,6 +88,7 @@ class _Supports:
     log_weight: list[torch.Tensor]  # (S_l, N+1)
     discriminant: Discriminant | None
     mix: float  # share of the discriminant in y0
+    shots: float  # supports a class
 
 
 class PropagatePredictor:
@@ -120,25 +119,35 @@ class PropagatePredictor:
         around = task.unlabelled if self.config.unlabelled_knn else []
         graph = attach_queries(supports.part, [query], around, support_edges=False)
         grids = node_grids(graph, FewShotTask(task.n_way, task.support, [query], around))
-        features, evidence = [supports.sampled], []
+        features, evidence, cells = [supports.sampled], [], list[list[QueryCells]]()
         for picture, grid in zip((query, *around), grids, strict=True):
             maps = standardise(picture, supports.statistics)
             coarse = [maps[i] for i in supports.coarse]
-            evidence.append(self._evidence(coarse, supports, grid))  # (P, N+1)
+            cells.append(unit_cells(coarse, CELLS))
+            evidence.append(self._evidence(coarse, cells[-1], supports, grid))  # (P, N+1)
             features.append(F.normalize(grid.collect(coarse[0]), dim=1))
         spread = self._diffuse(graph, torch.cat(features), supports, torch.cat(evidence))
-        full = grids[0].pixels(spread[: len(grids[0])], (query.rgb.shape[-2], query.rgb.shape[-1]))
+        chance = self._look_again(spread[: len(grids[0])], cells[0], grids[0], supports.shots)
+        full = grids[0].pixels(chance, (query.rgb.shape[-2], query.rgb.shape[-1]))
         return full / full.sum(0)
 
-    def _evidence(self, maps: list[torch.Tensor], supports: _Supports, grid: PicturePlace) -> torch.Tensor:
+    def _look_again(
+        self, chance: torch.Tensor, cells: list[QueryCells], grid: PicturePlace, shots: float
+    ) -> torch.Tensor:
+        """Probabilities (P, N+1) of the query's nodes with self-support."""
+        own = self_support(chance[:, 1:], cells, grid)
+        factor = torch.exp(self.diffusion.self_support / max(1.0, shots) * own)
+        return F.normalize(torch.cat([chance[:, :1], chance[:, 1:] * factor], 1), p=1, dim=1)
+
+    def _evidence(
+        self, maps: list[torch.Tensor], query: list[QueryCells], supports: _Supports, grid: PicturePlace
+    ) -> torch.Tensor:
         """y0: (P, N+1) at the nodes of the query."""
         total = torch.zeros((), device=maps[0].device)
-        for level, cells, log_weight in zip(maps, supports.cells, supports.log_weight, strict=True):
-            pooled = at_most(level, CELLS)
-            q = F.normalize(pooled.flatten(1).T, dim=1)
-            logits = self.diffusion.sharpness * (q @ cells.T)  # (P_l, S_l)
+        for (unit, *shape), cells, log_weight in zip(query, supports.cells, supports.log_weight, strict=True):
+            logits = self.diffusion.sharpness * (unit @ cells.T)  # (P_l, S_l)
             density = torch.stack([torch.logsumexp(logits + w, 1) for w in log_weight.unbind(1)], 1)
-            chance = density.softmax(1).T.unflatten(1, pooled.shape[1:])  # (N+1, h, w)
+            chance = density.softmax(1).T.unflatten(1, shape)  # (N+1, h, w)
             total = total + grid.collect(chance)  # (P, N+1)
         y0 = total / len(maps)
         if supports.discriminant is None:
@@ -212,7 +221,7 @@ class PropagatePredictor:
         mix = self.diffusion.mix * (1 - 1 / max(shots, 1))
         discriminant = self._discriminant(stacked, label, task.n_way) if mix else None
         unit = F.normalize(torch.cat(sampled), dim=1)
-        return _Supports(part, statistics, chosen, unit, cells, log_weight, discriminant, mix)
+        return _Supports(part, statistics, chosen, unit, cells, log_weight, discriminant, mix, shots)
 
     def _discriminant(self, maps: list[torch.Tensor], label: torch.Tensor, n_way: int) -> Discriminant:
         pooled = [at_most(m, SUPPORT_CELLS) for m in maps]

@@ -2,9 +2,10 @@
 
 An object looks more like its other parts than like another object of its class. With p_in in 0..1 for how likely query
 cell i shows class n, and unit features q_i, the prototypes of Fan et al., Self-Support Few-Shot Semantic Segmentation
-(ECCV 2022), with all cells weighted by their probability instead of those above a threshold, give the evidence
+(ECCV 2022), give the evidence
 
-    e_in = <q_i, f_n> - <q_i, g_n>,   f_n ~ sum_i p_in q_i,   g_n ~ sum_i (1 - p_in) q_i,   |f_n| = |g_n| = 1.
+    e_in = <q_i, f_n> - <q_i, g_n>,   f_n ~ sum_i w(p_in) q_i,   g_n ~ sum_i w(1 - p_in) q_i,   |f_n| = |g_n| = 1,
+    w(p_i) = p_i where p_i >= 0.6 max_j p_j, else 0                (the authors: 1 where p_i > 0.7 or 0.6, else 0).
 
 Its mean over the coarse levels of the backbone, times a strength, is added to the logits. Nothing here is learnt: what
 a network learns about its training classes makes its own logits good there, and this superfluous; on other classes it
@@ -22,6 +23,9 @@ from pixgraph.models.evidence import QueryCells
 from pixgraph.models.levels import resample
 from pixgraph.models.places import PicturePlace
 
+CONFIDENT = 0.6
+"""Share of the largest probability from which on a cell takes part in a prototype."""
+
 
 def self_evidence(unit: torch.Tensor, chance: torch.Tensor) -> torch.Tensor:
     """The evidence of the module's text.
@@ -33,25 +37,29 @@ def self_evidence(unit: torch.Tensor, chance: torch.Tensor) -> torch.Tensor:
     Returns:
         (P, N) in -2..2; a class that is nowhere or everywhere has just one of the two terms.
     """
-    own = F.normalize(chance.T @ unit, dim=1)
-    rest = F.normalize((1 - chance).T @ unit, dim=1)
+    own, rest = (F.normalize(_confident(p).T @ unit, dim=1) for p in (chance, 1 - chance))
     return unit @ (own - rest).T
 
 
-def self_support(logits: torch.Tensor, cells: Sequence[QueryCells], place: PicturePlace) -> torch.Tensor:
+def _confident(chance: torch.Tensor) -> torch.Tensor:
+    """The weights w of the cells (P, N)."""
+    return chance * (chance >= CONFIDENT * chance.amax(0, keepdim=True))
+
+
+def self_support(chance: torch.Tensor, cells: Sequence[QueryCells], place: PicturePlace) -> torch.Tensor:
     """Mean evidence of several levels at the nodes of one query.
 
     Args:
-        logits: (P, N) of the nodes against a background of zero.
+        chance: (P, N) in 0..1, of the nodes.
         cells: The query's cells of each level.
         place: Where the nodes are.
 
     Returns:
         (P, N) in -2..2.
     """
-    chance = place.image(F.pad(logits, (1, 0)).softmax(1)[:, 1:], place.first)  # (N, rows, columns)
+    image = place.image(chance, place.first)  # (N, rows, columns)
     found = []
     for unit, rows, columns in cells:
-        on_grid = self_evidence(unit, resample(chance, rows, columns).flatten(1).T)  # (P_l, N)
+        on_grid = self_evidence(unit, resample(image, rows, columns).flatten(1).T)  # (P_l, N)
         found.append(place.collect(on_grid.T.unflatten(1, (rows, columns))))
     return torch.stack(found).mean(0)

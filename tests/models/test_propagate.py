@@ -10,6 +10,7 @@ from pixgraph.data.picture import FewShotTask
 from pixgraph.errors import DataError
 from pixgraph.models.levels import level_statistics, standardise
 from pixgraph.models.propagate import Diffusion, PropagatePredictor, edge_cosines
+from pixgraph.models.self_support import self_evidence
 
 
 def predict(some, diffusion=None, **graph):
@@ -74,7 +75,7 @@ def test_evidence_is_the_mean_posterior_of_kernel_densities():
     for p in (*some.support, *some.query):
         p.features = p.features[2:]
     t = 5.0
-    (found,) = predict(some, Diffusion(sharpness=t, alpha=0.0), stride=16)
+    (found,) = predict(some, Diffusion(sharpness=t, alpha=0.0, self_support=0.0), stride=16)
     statistics = level_statistics(some.support)
     s, q = (
         F.normalize(standardise(p, statistics)[0].flatten(1).T, dim=1).double().numpy()
@@ -115,9 +116,30 @@ def test_diffusion_smooths_evidence_within_a_colour():
     assert ((smooth.argmax(0) != truth).sum()) < ((raw.argmax(0) != truth).sum())
 
 
+@pytest.mark.parametrize("shots", [1, 2])
+def test_self_support_multiplies_the_odds_of_a_class(shots):
+    """At nodes of the size of the coarsest cells, with one level: the closed form."""
+    some = task(1, shots=shots, queries=1)
+    for p in (*some.support, *some.query):
+        p.features = p.features[2:]
+    spread = F.interpolate(torch.eye(16).view(16, 1, 4, 4), (64, 64), mode="bilinear", align_corners=False)
+    plain, found = (
+        torch.linalg.lstsq(
+            spread.flatten(1).T.double(),
+            predict(some, Diffusion(sharpness=3.0, self_support=h), stride=16)[0][1].flatten().double()[:, None],
+        ).solution
+        for h in (0.0, 4.0)
+    )  # (16, 1) probabilities of the nodes
+    maps = standardise(some.query[0], level_statistics(some.support))
+    own = self_evidence(F.normalize(maps[0].flatten(1).T, dim=1).double(), plain)
+    expected = torch.sigmoid(torch.logit(plain, eps=1e-9) + 4.0 / shots * own)
+    torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-3)
+    assert (found - plain).abs().max() > 0.01
+
+
 def test_discriminants_count_only_with_several_supports_and_only_as_much_as_asked():
     def mixed(shots, mix):
-        return predict(task(1, shots=shots), Diffusion(alpha=0.0, mix=mix))[0]
+        return predict(task(1, shots=shots), Diffusion(alpha=0.0, mix=mix, self_support=0.0))[0]
 
     assert torch.equal(mixed(1, 0.0), mixed(1, 0.9))
     without, half, full = (mixed(2, m) for m in (0.0, 0.5, 1.0))

@@ -20,14 +20,15 @@ def cells(p, c, seed=0):
     return F.normalize(torch.randn(p, c, generator=torch.Generator().manual_seed(seed), dtype=torch.float64), dim=1)
 
 
-def test_two_cells_at_a_right_angle():
-    unit = torch.eye(2, dtype=torch.float64)
-    sure = self_evidence(unit, torch.tensor([[1.0], [0.0]], dtype=torch.float64))
-    torch.testing.assert_close(sure[:, 0], torch.tensor([1.0, -1.0], dtype=torch.float64))
-    # Prototypes (3, 1) and (1, 3) over the root of ten.
-    half = self_evidence(unit, torch.tensor([[0.75], [0.25]], dtype=torch.float64))
-    expected = torch.tensor([2.0, -2.0], dtype=torch.float64) / math.sqrt(10)
-    torch.testing.assert_close(half[:, 0], expected)
+def test_three_cells_of_two_directions():
+    unit = torch.tensor([[1.0, 0.0], [0.0, 1.0], [0.0, 1.0]], dtype=torch.float64)
+    # 0.3 is less than 0.6 * 0.9 and 0.1 less than 0.6 * 0.9: one direction each.
+    found = self_evidence(unit, torch.tensor([[0.9], [0.1], [0.3]], dtype=torch.float64))
+    torch.testing.assert_close(found[:, 0], torch.tensor([1.0, -1.0, -1.0], dtype=torch.float64))
+    # 0.6 counts: prototypes (9, 6) and (0, 1).
+    found = self_evidence(unit, torch.tensor([[0.9], [0.6], [0.1]], dtype=torch.float64))
+    expected = torch.tensor([9.0, 6 - math.sqrt(117), 6 - math.sqrt(117)], dtype=torch.float64) / math.sqrt(117)
+    torch.testing.assert_close(found[:, 0], expected)
 
 
 @given(st.integers(1, 12), st.integers(1, 3), st.integers(0, 10**6))
@@ -37,10 +38,13 @@ def test_evidence_is_that_of_a_loop(p, n, seed):
     chance = torch.rand(p, n, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
     found = self_evidence(unit, chance)
     for k in range(n):
-        own = sum(chance[i, k] * unit[i] for i in range(p))
-        rest = sum((1 - chance[i, k]) * unit[i] for i in range(p))
+        sides = []
+        for side in (chance[:, k].tolist(), (1 - chance[:, k]).tolist()):
+            kept = [w if w >= 0.6 * max(side) else 0.0 for w in side]
+            total = sum(w * u for w, u in zip(kept, unit, strict=True))
+            sides.append(total / total.norm())
         for i in range(p):
-            expected = float(unit[i] @ own / own.norm()) - float(unit[i] @ rest / rest.norm())
+            expected = float(unit[i] @ sides[0]) - float(unit[i] @ sides[1])
             assert float(found[i, k]) == pytest.approx(expected, abs=1e-9)
 
 
@@ -68,27 +72,26 @@ def test_an_object_known_in_part_is_completed():
 
 
 def example(rows=4, columns=4, n=2, seed=0):
-    """Logits of the nodes, the query's cells on two levels, and where the nodes are."""
+    """Probabilities of the nodes, the query's cells on two levels, and where the nodes are."""
     generator = torch.Generator().manual_seed(seed)
     maps = [torch.randn(c, s, s, generator=generator) for c, s in ((3, 8), (4, 4), (6, 2))]
-    logits = torch.randn(rows * columns, n, generator=generator)
-    return logits, query_cells(maps), NodeGrid(7, rows, columns)
+    chance = torch.randn(rows * columns, n, generator=generator).sigmoid()
+    return chance, query_cells(maps), NodeGrid(7, rows, columns)
 
 
 def test_levels_count_alike_each_on_its_own_grid():
-    logits, compared, place = example()
-    chance = F.pad(logits, (1, 0)).softmax(1)[:, 1:]
+    chance, compared, place = example()
     fine = self_evidence(compared[0].unit, chance)
     pooled = chance.T.view(2, 2, 2, 2, 2).mean((2, 4)).flatten(1).T  # four nodes a cell of the coarse level
     coarse = self_evidence(compared[1].unit, pooled).T.view(1, 2, 2, 2)
     spread = F.interpolate(coarse, (4, 4), mode="bilinear", align_corners=False).flatten(2)[0].T
-    torch.testing.assert_close(self_support(logits, compared, place), (fine + spread) / 2)
+    torch.testing.assert_close(self_support(chance, compared, place), (fine + spread) / 2)
 
 
 def test_classes_are_seen_alike():
-    logits, compared, place = example(n=3)
-    turned = self_support(logits[:, [2, 0, 1]], compared, place)
-    torch.testing.assert_close(turned, self_support(logits, compared, place)[:, [2, 0, 1]])
+    chance, compared, place = example(n=3)
+    turned = self_support(chance[:, [2, 0, 1]], compared, place)
+    torch.testing.assert_close(turned, self_support(chance, compared, place)[:, [2, 0, 1]])
 
 
 def scores(shots, strength):
@@ -106,8 +109,19 @@ def test_the_network_adds_it_in_proportion_to_one_over_the_shots(shots):
     statistics = level_statistics(some.support)
     compared = query_cells(standardise(some.query[0], statistics))
     coarse = [compared[i - 1] for i in coarse_levels(some.support[0].features, 64) if i]
-    added = self_support(plain.flatten(1).T, coarse, NodeGrid(0, 8, 8)).T.view_as(plain)
+    chance = F.pad(plain.flatten(1).T, (1, 0)).softmax(1)[:, 1:]
+    added = self_support(chance, coarse, NodeGrid(0, 8, 8)).T.view_as(plain)
     torch.testing.assert_close(once - plain, added, atol=1e-4, rtol=1e-4)
+
+
+def test_a_network_in_training_does_without():
+    some = task(2)
+    graph = task_graph(some, graph_config(), 0)
+    on, off = (network(self_support=strength).train() for strength in (8.0, 0.0))
+    torch.manual_seed(0)
+    first = on(graph, some).node_logits[0]
+    torch.manual_seed(0)
+    assert torch.equal(first, off(graph, some).node_logits[0])
 
 
 def test_shots_are_counted_class_by_class():
