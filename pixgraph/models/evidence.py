@@ -37,6 +37,9 @@ EVIDENCE = 6
 UNKNOWN = -1e4
 """Stands for the logarithm of zero in the attention to the support labels."""
 
+PAIRS = 2**17
+"""Pairs of query and support cells compared at a time: they fit into a processor's cache."""
+
 SUPPORT_CELLS = 16
 QUERY_CELLS = 32
 
@@ -174,33 +177,31 @@ class Evidence(nn.Module):
         Returns:
             (P, N, 6): p_1, p_2, d, m, e, c of the module's text.
         """
-        similarity = query @ support.T  # (P, S)
         # Finite even where nothing is known, so that a softmax over unknown cells alone is defined.
         offset = known.clamp_min(1e-6).log().masked_fill(known <= 0, UNKNOWN)
         share = weight / known.clamp_min(1e-6).unsqueeze(1)
         prior = torch.logit(weight.sum(0) / known.sum().clamp_min(1e-6), eps=1e-4)  # (N,)
-        soft = [
-            torch.sigmoid(torch.logit(torch.softmax(similarity * t + offset, 1) @ share, eps=1e-4) - prior)
-            for t in self.log_sharpness.exp()
-        ]  # 2 x (P, N)
-        fg = hard_sides(weight, known)
-        best, rival = _nearest(similarity, fg, known > 0)
-        rest = (known.unsqueeze(1) - weight).clamp_min(0)
-        own = query @ F.normalize(weight.T @ support, dim=1).T  # (P, N)
-        other = query @ F.normalize(rest.T @ support, dim=1).T
-        return torch.stack([*soft, best - rival, best, own - other, own], 2)
+        fg, rest = hard_sides(weight, known), (known.unsqueeze(1) - weight).clamp_min(0)
+        sides = [(fg[:, n].nonzero()[:, 0], (~fg[:, n] & (known > 0)).nonzero()[:, 0]) for n in range(fg.shape[1])]
+        prototypes = [F.normalize(side.T @ support, dim=1).T for side in (weight, rest)]  # 2 x (C, N)
+        found = []
+        for piece in query.split(max(1, PAIRS // max(1, len(support)))):
+            similarity = piece @ support.T  # (p, S)
+            attended = [
+                torch.softmax(torch.addcmul(offset, similarity, t), 1) @ share for t in self.log_sharpness.exp()
+            ]
+            soft = [torch.sigmoid(torch.logit(a, eps=1e-4) - prior) for a in attended]  # 2 x (p, N)
+            best, rival = (torch.stack([_largest(similarity, pair[i]) for pair in sides], 1) for i in (0, 1))
+            own, other = (piece @ prototype for prototype in prototypes)
+            found.append(torch.stack([*soft, best - rival, best, own - other, own], 2))
+        return torch.cat(found)
 
 
-def _nearest(similarity: torch.Tensor, fg: torch.Tensor, known: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Largest similarity to the cells of each class, and to the other known cells; -1 where there is none: (P, N)."""
-    best: list[torch.Tensor] = []
-    rival: list[torch.Tensor] = []
-    for n in range(fg.shape[1]):
-        for cells, found in ((fg[:, n], best), (known & ~fg[:, n], rival)):
-            some = cells.nonzero().squeeze(1)
-            empty = similarity.new_full((len(similarity),), -1.0)
-            found.append(similarity.index_select(1, some).amax(1) if len(some) else empty)
-    return torch.stack(best, 1), torch.stack(rival, 1)
+def _largest(similarity: torch.Tensor, some: torch.Tensor) -> torch.Tensor:
+    """Largest similarity (p,) to some of the support cells; -1 where there is none."""
+    if not len(some):
+        return similarity.new_full((len(similarity),), -1.0)
+    return similarity.index_select(1, some).amax(1)
 
 
 class LevelEvidence(nn.Module):

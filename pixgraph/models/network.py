@@ -41,7 +41,6 @@ from pixgraph.models.self_support import self_support
 from pixgraph.models.upsample import GuidedUpsampler
 
 LABEL_STATES = 3  # how class n sees the label of a node: itself, not itself, unknown
-PIECE = 8192  # query nodes compared with the support nodes at a time
 
 
 @dataclass
@@ -279,8 +278,8 @@ class PixGraphNet(NodeEncoder):
 
     def compare_nodes(self, embedding: torch.Tensor, cells: SupportCells) -> torch.Tensor:
         """Evidence (P, N, 6) in the learnt metric at query nodes with unit vectors (P, D)."""
-        # In pieces, so that no query-by-support matrix outgrows the cache.
-        return torch.cat([self.metric_evidence(piece, *cells) for piece in embedding.split(PIECE)])
+        compared: torch.Tensor = self.metric_evidence(embedding, *cells)
+        return compared
 
     def metric_image(self, evidence: torch.Tensor, grid: PicturePlace) -> torch.Tensor:
         """Logits (N, rows, columns) from that evidence alone."""
