@@ -198,3 +198,12 @@ def test_relative_evidence_forgets_its_level_and_its_range():
         relative(100 * e).std(0, correction=0), torch.full((2, 3), 0.5).double(), rtol=1e-3, atol=0
     )
     assert not relative(torch.ones(4, 1, 2)).any()
+
+
+@pytest.mark.parametrize("pairs", [1, 30])
+def test_pieces_change_no_number(monkeypatch, pairs):
+    query, support, weight, known = example(queries=7)
+    evidence = Evidence().double()
+    whole = evidence(query, support, weight, known)
+    monkeypatch.setattr("pixgraph.models.evidence.PAIRS", pairs)
+    torch.testing.assert_close(evidence(query, support, weight, known), whole)
