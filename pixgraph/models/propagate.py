@@ -11,12 +11,12 @@
 2. y0 is the mean of P_l over the levels, at the query nodes. With K supports a class, K > 1, it is mixed with the
    softmax over (0, s z_n), z_n the score of the ridge regression in `pixgraph.models.discriminant`, which gets the
    weight m (1 - 1 / K): from a single picture it learns what sets this picture apart, not the class.
-3. Labels spread along the edges (Zhou et al. 2004, random-walk form): y <- (1 - a) y0 + a W y, where W has rows
+3. Self-support e (`pixgraph.models.self_support`), told from the query's y0, multiplies its class n by exp(h e_n / K).
+4. Labels spread along the edges (Zhou et al. 2004, random-walk form): y <- (1 - a) y0 + a W y, where W has rows
    that sum to one, w = exp(-c f_color - f (1 - cos)) on lattice edges, and support nodes keep their labels. On the
    other edges w = g exp(-f (1 - cos)), with one constant g for those from supports (the random ones count only where
    no kNN edges are asked for) and one for kNN edges from other query nodes and from unlabelled pictures, whose own
    labels spread in the same way. Edges among supports, and those towards them, carry nothing.
-4. Self-support e (`pixgraph.models.self_support`) of what was found multiplies class n by exp(h e / K).
 """
 
 from __future__ import annotations
@@ -126,15 +126,15 @@ class PropagatePredictor:
             cells.append(unit_cells(coarse, CELLS))
             evidence.append(self._evidence(coarse, cells[-1], supports, grid))  # (P, N+1)
             features.append(F.normalize(grid.collect(coarse[0]), dim=1))
+        evidence[0] = self._look_again(evidence[0], cells[0], grids[0], supports.shots)
         spread = self._diffuse(graph, torch.cat(features), supports, torch.cat(evidence))
-        chance = self._look_again(spread[: len(grids[0])], cells[0], grids[0], supports.shots)
-        full = grids[0].pixels(chance, (query.rgb.shape[-2], query.rgb.shape[-1]))
+        full = grids[0].pixels(spread[: len(grids[0])], (query.rgb.shape[-2], query.rgb.shape[-1]))
         return full / full.sum(0)
 
     def _look_again(
         self, chance: torch.Tensor, cells: list[QueryCells], grid: PicturePlace, shots: float
     ) -> torch.Tensor:
-        """Probabilities (P, N+1) of the query's nodes with self-support."""
+        """y0 (P, N+1) of the query with self-support."""
         own = self_support(chance[:, 1:], cells, grid)
         factor = torch.exp(self.diffusion.self_support / max(1.0, shots) * own)
         return F.normalize(torch.cat([chance[:, :1], chance[:, 1:] * factor], 1), p=1, dim=1)

@@ -4,8 +4,11 @@ An object looks more like its other parts than like another object of its class.
 cell i shows class n, and unit features q_i, the prototypes of Fan et al., Self-Support Few-Shot Semantic Segmentation
 (ECCV 2022), give the evidence
 
-    e_in = <q_i, f_n> - <q_i, g_n>,   f_n ~ sum_i w(p_in) q_i,   g_n ~ sum_i w(1 - p_in) q_i,   |f_n| = |g_n| = 1,
-    w(p_i) = p_i where p_i >= 0.6 max_j p_j, else 0                (the authors: 1 where p_i > 0.7 or 0.6, else 0).
+    e_in = <q_i, f_n - g_n> - t_n,   f_n ~ sum_i w(p_in) q_i,   g_n ~ sum_i w(1 - p_in) q_i,   |f_n| = |g_n| = 1,
+    w(p_i) = p_i where p_i >= 0.6 max_j p_j, else 0               (the authors: 1 where p_i > 0.7 or 0.6, else 0),
+
+with t_n halfway between the means of <q_i, f_n - g_n> over the cells of either side, so weighted: the rest has many
+faces and is less alike than a class, which without t_n would get most of what is neither.
 
 Its mean over the coarse levels of the backbone, times a strength, is added to the logits. Nothing here is learnt: what
 a network learns about its training classes makes its own logits good there, and this superfluous; on other classes it
@@ -35,10 +38,13 @@ def self_evidence(unit: torch.Tensor, chance: torch.Tensor) -> torch.Tensor:
         chance: (P, N) in 0..1.
 
     Returns:
-        (P, N) in -2..2; a class that is nowhere or everywhere has just one of the two terms.
+        (P, N) in -3..3; a class that is nowhere or everywhere has just one of the two prototypes and means.
     """
-    own, rest = (F.normalize(_confident(p).T @ unit, dim=1) for p in (chance, 1 - chance))
-    return unit @ (own - rest).T
+    sides = [_confident(p) for p in (chance, 1 - chance)]
+    own, rest = (F.normalize(side.T @ unit, dim=1) for side in sides)
+    found = unit @ (own - rest).T
+    means = [(side * found).sum(0) / side.sum(0).clamp_min(1e-6) for side in sides]
+    return found - (means[0] + means[1]) / 2
 
 
 def _confident(chance: torch.Tensor) -> torch.Tensor:
@@ -55,7 +61,7 @@ def self_support(chance: torch.Tensor, cells: Sequence[QueryCells], place: Pictu
         place: Where the nodes are.
 
     Returns:
-        (P, N) in -2..2.
+        (P, N) in -3..3.
     """
     image = place.image(chance, place.first)  # (N, rows, columns)
     found = []

@@ -123,13 +123,14 @@ def test_self_support_multiplies_the_odds_of_a_class(shots):
     for p in (*some.support, *some.query):
         p.features = p.features[2:]
     spread = F.interpolate(torch.eye(16).view(16, 1, 4, 4), (64, 64), mode="bilinear", align_corners=False)
-    plain, found = (
-        torch.linalg.lstsq(
-            spread.flatten(1).T.double(),
-            predict(some, Diffusion(sharpness=3.0, self_support=h), stride=16)[0][1].flatten().double()[:, None],
-        ).solution
-        for h in (0.0, 4.0)
-    )  # (16, 1) probabilities of the nodes
+    spread = spread.flatten(1).T.double()
+
+    def nodes(strength):
+        """(16, 1) probabilities of the nodes."""
+        (found,) = predict(some, Diffusion(sharpness=3.0, alpha=0.0, self_support=strength), stride=16)
+        return torch.linalg.lstsq(spread, found[1].flatten().double()[:, None]).solution
+
+    plain, found = nodes(0.0), nodes(4.0)
     maps = standardise(some.query[0], level_statistics(some.support))
     own = self_evidence(F.normalize(maps[0].flatten(1).T, dim=1).double(), plain)
     expected = torch.sigmoid(torch.logit(plain, eps=1e-9) + 4.0 / shots * own)

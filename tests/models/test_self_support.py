@@ -22,12 +22,14 @@ def cells(p, c, seed=0):
 
 def test_three_cells_of_two_directions():
     unit = torch.tensor([[1.0, 0.0], [0.0, 1.0], [0.0, 1.0]], dtype=torch.float64)
-    # 0.3 is less than 0.6 * 0.9 and 0.1 less than 0.6 * 0.9: one direction each.
+    # 0.3 and 0.1 are less than 0.6 * 0.9: one direction each, 1 and -1, and 0 halfway.
     found = self_evidence(unit, torch.tensor([[0.9], [0.1], [0.3]], dtype=torch.float64))
     torch.testing.assert_close(found[:, 0], torch.tensor([1.0, -1.0, -1.0], dtype=torch.float64))
-    # 0.6 counts: prototypes (9, 6) and (0, 1).
+    # 0.6 counts: prototypes (9, 6) / r and (0, 1); means (9 * 9 + 6 * (6 - r)) / 15 r and (6 - r) / r.
     found = self_evidence(unit, torch.tensor([[0.9], [0.6], [0.1]], dtype=torch.float64))
-    expected = torch.tensor([9.0, 6 - math.sqrt(117), 6 - math.sqrt(117)], dtype=torch.float64) / math.sqrt(117)
+    r = math.sqrt(117)
+    middle = ((81 + 6 * (6 - r)) / (15 * r) + (6 - r) / r) / 2
+    expected = torch.tensor([9 / r, (6 - r) / r, (6 - r) / r], dtype=torch.float64) - middle
     torch.testing.assert_close(found[:, 0], expected)
 
 
@@ -38,21 +40,23 @@ def test_evidence_is_that_of_a_loop(p, n, seed):
     chance = torch.rand(p, n, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
     found = self_evidence(unit, chance)
     for k in range(n):
-        sides = []
+        weights, prototypes = [], []
         for side in (chance[:, k].tolist(), (1 - chance[:, k]).tolist()):
-            kept = [w if w >= 0.6 * max(side) else 0.0 for w in side]
-            total = sum(w * u for w, u in zip(kept, unit, strict=True))
-            sides.append(total / total.norm())
+            weights.append([w if w >= 0.6 * max(side) else 0.0 for w in side])
+            total = sum(w * u for w, u in zip(weights[-1], unit, strict=True))
+            prototypes.append(total / total.norm())
+        score = [float(u @ prototypes[0]) - float(u @ prototypes[1]) for u in unit]
+        means = [sum(w * s for w, s in zip(side, score, strict=True)) / sum(side) for side in weights]
         for i in range(p):
-            expected = float(unit[i] @ sides[0]) - float(unit[i] @ sides[1])
-            assert float(found[i, k]) == pytest.approx(expected, abs=1e-9)
+            assert float(found[i, k]) == pytest.approx(score[i] - sum(means) / 2, abs=1e-9)
 
 
 @pytest.mark.parametrize(("chance", "sign"), [(0.0, -1), (1.0, 1)])
 def test_a_class_that_is_nowhere_or_everywhere_has_one_prototype(chance, sign):
     unit = cells(6, 4)
     found = self_evidence(unit, torch.full((6, 1), chance, dtype=torch.float64))
-    torch.testing.assert_close(found[:, 0], sign * unit @ F.normalize(unit.sum(0), dim=0))
+    score = sign * unit @ F.normalize(unit.sum(0), dim=0)
+    torch.testing.assert_close(found[:, 0], score - score.mean() / 2)
 
 
 def test_the_same_probability_everywhere_says_nothing():
