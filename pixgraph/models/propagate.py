@@ -135,8 +135,7 @@ class PropagatePredictor:
         self, chance: torch.Tensor, cells: list[QueryCells], grid: PicturePlace, shots: float
     ) -> torch.Tensor:
         """y0 (P, N+1) of the query with self-support."""
-        own = self_support(chance[:, 1:], cells, grid)
-        factor = torch.exp(self.diffusion.self_support / max(1.0, shots) * own)
+        factor = self_support(chance[:, 1:], cells, grid, self.diffusion.self_support, shots).exp()
         return F.normalize(torch.cat([chance[:, :1], chance[:, 1:] * factor], 1), p=1, dim=1)
 
     def _evidence(

@@ -52,20 +52,26 @@ def _confident(chance: torch.Tensor) -> torch.Tensor:
     return chance * (chance >= CONFIDENT * chance.amax(0, keepdim=True))
 
 
-def self_support(chance: torch.Tensor, cells: Sequence[QueryCells], place: PicturePlace) -> torch.Tensor:
-    """Mean evidence of several levels at the nodes of one query.
+def self_support(
+    chance: torch.Tensor, cells: Sequence[QueryCells], place: PicturePlace, strength: float, shots: float
+) -> torch.Tensor:
+    """What is added to the logits of the nodes of one query: the evidence's mean over levels, times strength / shots.
 
     Args:
         chance: (P, N) in 0..1, of the nodes.
         cells: The query's cells of each level.
         place: Where the nodes are.
+        strength: Not negative; 0: nothing is computed.
+        shots: Supports a class; less than one counts as one.
 
     Returns:
-        (P, N) in -3..3.
+        (P, N).
     """
+    if not strength:
+        return torch.zeros_like(chance)
     image = place.image(chance, place.first)  # (N, rows, columns)
     found = []
     for unit, rows, columns in cells:
         on_grid = self_evidence(unit, resample(image, rows, columns).flatten(1).T)  # (P_l, N)
         found.append(place.collect(on_grid.T.unflatten(1, (rows, columns))))
-    return torch.stack(found).mean(0)
+    return strength / max(1.0, shots) * torch.stack(found).mean(0)

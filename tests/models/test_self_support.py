@@ -1,4 +1,4 @@
-"""Self-support against a loop and two-cell cases, its symmetries, and its place in the network."""
+"""Self-support against a loop and three-cell cases, its symmetries, and its place in the network."""
 
 import math
 
@@ -65,9 +65,7 @@ def test_the_same_probability_everywhere_says_nothing():
 
 def test_an_object_known_in_part_is_completed():
     """Two kinds of cells, one of them half found: the other half gets positive evidence, the rest negative."""
-    unit = F.normalize(
-        torch.cat([torch.tensor([[1.0, 0.2]]).repeat(8, 1), torch.tensor([[0.2, 1.0]]).repeat(8, 1)]), dim=1
-    )
+    unit = F.normalize(torch.tensor([[1.0, 0.2], [0.2, 1.0]]).repeat_interleave(8, 0), dim=1)
     chance = torch.zeros(16, 1)
     chance[:4] = 0.9
     found = self_evidence(unit, chance)[:, 0]
@@ -89,13 +87,13 @@ def test_levels_count_alike_each_on_its_own_grid():
     pooled = chance.T.view(2, 2, 2, 2, 2).mean((2, 4)).flatten(1).T  # four nodes a cell of the coarse level
     coarse = self_evidence(compared[1].unit, pooled).T.view(1, 2, 2, 2)
     spread = F.interpolate(coarse, (4, 4), mode="bilinear", align_corners=False).flatten(2)[0].T
-    torch.testing.assert_close(self_support(chance, compared, place), (fine + spread) / 2)
+    torch.testing.assert_close(self_support(chance, compared, place, 3.0, 2.0), 3 / 2 * (fine + spread) / 2)
 
 
 def test_classes_are_seen_alike():
     chance, compared, place = example(n=3)
-    turned = self_support(chance[:, [2, 0, 1]], compared, place)
-    torch.testing.assert_close(turned, self_support(chance, compared, place)[:, [2, 0, 1]])
+    turned = self_support(chance[:, [2, 0, 1]], compared, place, 1.0, 1.0)
+    torch.testing.assert_close(turned, self_support(chance, compared, place, 1.0, 1.0)[:, [2, 0, 1]])
 
 
 def scores(shots, strength):
@@ -114,7 +112,7 @@ def test_the_network_adds_it_in_proportion_to_one_over_the_shots(shots):
     compared = query_cells(standardise(some.query[0], statistics))
     coarse = [compared[i - 1] for i in coarse_levels(some.support[0].features, 64) if i]
     chance = F.pad(plain.flatten(1).T, (1, 0)).softmax(1)[:, 1:]
-    added = self_support(chance, coarse, NodeGrid(0, 8, 8)).T.view_as(plain)
+    added = self_support(chance, coarse, NodeGrid(0, 8, 8), 1.0, 1.0).T.view_as(plain)
     torch.testing.assert_close(once - plain, added, atol=1e-4, rtol=1e-4)
 
 
@@ -133,3 +131,10 @@ def test_shots_are_counted_class_by_class():
     label[0, 0, 0], label[1, 0, 0], label[2, 0, 0], label[2, 1, 1] = 1, 1, 2, 255
     assert count_shots(label, 2) == 1.5
     assert count_shots(label[:1], 2) == 0.5
+
+
+def test_less_than_one_support_counts_as_one_and_no_strength_adds_nothing():
+    chance, compared, place = example()
+    few, one = (self_support(chance, compared, place, 2.0, shots) for shots in (0.5, 1.0))
+    assert torch.equal(few, one)
+    assert not self_support(chance, compared, place, 0.0, 1.0).any()
