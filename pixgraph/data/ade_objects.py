@@ -22,6 +22,11 @@ from pixgraph.data.layout import folders, need, pictures, read_lines, some
 from pixgraph.errors import DataError
 
 NAME = "ade20k-objects"
+HINT = (
+    "Nobody distributes these crops: cut single objects out of ADE20K (ade20k.csail.mit.edu), 1.5 times as wide as the "
+    "longer side of the object's box and shrunk to 256 pixels, into images/<class>/<n>.jpg with masks/<class>/<n>.png "
+    "(255 on the object), list the classes in splits/train.txt, val.txt and test.txt, and set data.root to the folder"
+)
 
 
 class AdeObjects(FewShotDataset):
@@ -38,7 +43,7 @@ class AdeObjects(FewShotDataset):
 
     def __init__(self, root: str | Path | None, split: str = "train", parts: bool = False) -> None:
         masks = "parts" if parts else "masks"
-        folder = need(NAME, root, "images", masks, f"splits/{split}.txt", *(["parts.json"] if parts else []))
+        folder = need(NAME, root, "images", masks, f"splits/{split}.txt", *(["parts.json"] if parts else []), hint=HINT)
         numbers = {path.name: i for i, path in enumerate(folders(folder / "images"), start=1)}
         wanted = read_lines(folder / "splits" / f"{split}.txt")
         unknown = sorted(set(wanted) - set(numbers))

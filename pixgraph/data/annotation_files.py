@@ -8,8 +8,12 @@ JSON, every entry optional, pixels counted from 0, x to the right, classes by na
      "tags": ["cat", "dog"],
      "size": [width, height]}
 
-A box ends before x2 and y2; ``size`` is the picture's, and only checked. PNG: the class numbers themselves, 254 where
-nothing is marked, 255 to ignore.
+A box ends before x2 and y2; ``size`` is the picture's, and only checked. PNG: class numbers, 254 where nothing is
+marked, 255 to ignore.
+
+A number means in marks what it means in the masks of the same folder, for supports and for a training alike: an entry
+of ``classes.json``, or 1 and 0 for the class of the folder and all else. For data sets of the catalog it is the class
+id that ``pixgraph data check`` prints.
 """
 
 from __future__ import annotations
@@ -25,7 +29,9 @@ from typing import Any
 import numpy as np
 
 from pixgraph.data.base import IGNORE, UNLABELLED
+from pixgraph.data.class_table import plain_name
 from pixgraph.data.images import read_mask, write_palette_mask
+from pixgraph.data.json_files import read_json
 from pixgraph.data.mark_types import Annotation, Box, Point, Scribble
 from pixgraph.data.marks import from_marks
 from pixgraph.errors import DataError
@@ -88,48 +94,54 @@ def write_annotation(path: str | Path, annotation: Annotation, names: Mapping[in
 
 
 def class_number(given: Any, names: Mapping[int, str], where: str) -> int:
-    """The class that a name or a number means; names match without regard to case.
+    """The class that a name or a number means; names match exactly, or else without regard to case.
 
     Raises:
-        DataError: No class is called so.
+        DataError: No class is called so, or several.
     """
-    if isinstance(given, int) and not isinstance(given, bool) and given in names:
-        return given
+    number = isinstance(given, int) and not isinstance(given, bool)
+    if number and given in names:
+        return int(given)
     if isinstance(given, str):
-        for number, name in names.items():
-            if name.lower() == given.strip().lower():
-                return number
-    near = difflib.get_close_matches(str(given), list(names.values()), n=1)
-    listed = ", ".join(list(names.values())[:8]) + (", ..." if len(names) > 8 else "")
+        alike = {name: n for n, name in reversed(list(names.items())) if plain_name(name) == plain_name(given)}
+        if given in alike or len(alike) == 1:
+            return alike.get(given, next(iter(alike.values())))
+        if alike:
+            raise DataError(
+                f"{where}: class {given!r} may be {' or '.join(sorted(alike))}; write the name as it is there"
+            )
+    known = [f"{n} ({name})" if number else name for n, name in list(names.items())[:8]]
+    listed = ", ".join(known) + (", ..." if len(names) > 8 else "")
+    near = [] if number else difflib.get_close_matches(str(given), list(names.values()), n=1)
     guess = f"; did you mean {near[0]!r}?" if near else "; correct it"
     raise DataError(f"{where}: unknown class {given!r}, expected one of {listed}{guess}")
 
 
 def _read_json(path: Path, shape: tuple[int, int], names: Mapping[int, str], background: int | None) -> Annotation:
     where = str(path)
-    try:
-        content: Any = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path}: cannot read the marks ({error}); expected a JSON file, write it again") from error
+    content: Any = read_json(path, "the marks", "expected a JSON file, write it again")
     if not isinstance(content, dict) or not content or not set(content) <= set(_ENTRIES):
         got = f"the entries {', '.join(content) or 'none'}" if isinstance(content, dict) else type(content).__name__
         raise DataError(f"{path}: got {got}, expected an object with some of {', '.join(_ENTRIES)}; correct it")
     try:
-        size = [content["size"][0], content["size"][1]] if "size" in content else [shape[1], shape[0]]
-        points = [Point(*_pixel((p["x"], p["y"])), class_number(p["class"], names, where)) for p in _list(content, 0)]
+        size = _numbers(content.get("size", [shape[1], shape[0]]), 2, "a size")
+        points = [
+            Point(*_pixel((p["x"], p["y"])), class_number(p["class"], names, where))
+            for p in _marks(content, "points", "x", "y")
+        ]
         scribbles = [
             Scribble(
                 tuple(_pixel(corner) for corner in s["points"]),
                 _whole(s.get("width", 1)),
                 class_number(s["class"], names, where),
             )
-            for s in _list(content, 1)
+            for s in _marks(content, "scribbles", "points", "width")
         ]
         boxes = [
-            Box(*(_whole(v) for v in _four(b["box"])), class_number(b["class"], names, where))  # type: ignore[call-arg]
-            for b in _list(content, 2)
+            Box(*_numbers(b["box"], 4, "a box"), class_number(b["class"], names, where))  # type: ignore[call-arg]
+            for b in _marks(content, "boxes", "box")
         ]
-        tags = {class_number(tag, names, where) for tag in _list(content, 3)}
+        tags = {class_number(tag, names, where) for tag in _list(content, "tags")}
     except (KeyError, TypeError, ValueError, IndexError, AttributeError, OverflowError) as error:
         raise DataError(
             f'{path}: cannot understand a mark ({error!r}), expected {{"x": 1, "y": 2, "class": "cat"}} in points, '
@@ -141,7 +153,7 @@ def _read_json(path: Path, shape: tuple[int, int], names: Mapping[int, str], bac
             f"{path}: its marks are for a picture of {size[0]} x {size[1]} pixels, got one of {shape[1]} x {shape[0]}; "
             "mark this picture anew"
         )
-    return from_marks(shape, points, scribbles, boxes, tags, background, where)
+    return from_marks(shape, points, scribbles, boxes, tags, background, where, names=names)
 
 
 def _read_png(path: Path, shape: tuple[int, int], names: Mapping[int, str], background: int | None) -> Annotation:
@@ -176,17 +188,26 @@ def _content(annotation: Annotation, names: Mapping[int, str]) -> dict[str, Any]
     return content
 
 
-def _list(content: Mapping[str, Any], entry: int) -> list[Any]:
-    found = content.get(_ENTRIES[entry], [])
+def _list(content: Mapping[str, Any], entry: str) -> list[Any]:
+    found = content.get(entry, [])
     if not isinstance(found, list):
-        raise TypeError(f"{_ENTRIES[entry]} is no list")
+        raise TypeError(f"{entry} is no list")
     return found
 
 
-def _four(values: Any) -> list[Any]:
-    if len(values) != 4:
-        raise ValueError(f"a box of {len(values)} numbers")
-    return list(values)
+def _marks(content: Mapping[str, Any], entry: str, *keys: str) -> list[dict[str, Any]]:
+    """The marks of an entry; each has no keys but these, and its class."""
+    for mark in _list(content, entry):
+        unknown = sorted(set(mark) - {"class", *keys})
+        if unknown:
+            raise ValueError(f"unknown key {unknown[0]} in {entry}")
+    return _list(content, entry)
+
+
+def _numbers(values: Any, count: int, what: str) -> list[int]:
+    if len(values) != count:
+        raise ValueError(f"{what} of {len(values)} numbers")
+    return [_whole(value) for value in values]
 
 
 def _pixel(corner: Any) -> tuple[int, int]:

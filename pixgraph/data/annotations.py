@@ -71,12 +71,17 @@ def make_annotation(
         one_box: One box around all parts of a class.
 
     Raises:
-        ConfigError: The kind is unknown, or a number is below 1.
+        ConfigError: The kind is unknown, a number is below 1, or scribbles are wider than the picture.
     """
     if kind not in KINDS:
         raise ConfigError(f"annotation: got {kind!r}, expected one of {', '.join(KINDS)}; correct it")
     if num_points < 1 or width < 1:
         raise ConfigError(f"annotation: got {num_points} points and width {width}, expected at least 1; correct it")
+    if kind == "scribbles" and width > min(mask.shape):
+        raise ConfigError(
+            f"annotation: got width {width}, expected at most {min(mask.shape)}, the shorter side of "
+            f"{key or 'the picture'}; correct it"
+        )
     present = np.unique(mask)
     tags = frozenset(int(c) for c in present if c < UNLABELLED) - {background}
     if kind in ("masks", "tags"):

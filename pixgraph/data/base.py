@@ -8,11 +8,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from pixgraph.data.images import image_size, read_image, read_mask
 from pixgraph.errors import DataError
+
+if TYPE_CHECKING:
+    from pixgraph.data.file_numbers import FileNumbers
 
 IGNORE = 255
 """The label of a pixel that takes no part in any loss or score."""
@@ -86,6 +90,19 @@ class FewShotDataset(ABC):  # noqa: B024 - a subclass may replace the readers, n
             DataError: As `read_mask`.
         """
         return self.read_mask(index)
+
+    def file_numbers(self, index: int) -> FileNumbers:
+        """What numbers mean in the file of a picture's marks.
+
+        They are class ids; in folders of a user's own, what they are in the picture's mask.
+
+        Raises:
+            DataError: The picture can have no mask.
+        """
+        from pixgraph.data.file_numbers import FileNumbers
+
+        background = {0: "background"} if self.has_background else {}
+        return FileNumbers({**background, **self.class_names}, np.arange(256, dtype=np.uint8))
 
     def mask_path(self, index: int) -> Path:
         """The mask's file.

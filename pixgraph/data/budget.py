@@ -7,9 +7,9 @@ import numpy as np
 from pixgraph.data.label_choice import LabelChoice
 from pixgraph.data.layout import some
 from pixgraph.data.semantic import SemanticSplit
-from pixgraph.errors import ConfigError
+from pixgraph.errors import ConfigError, DataError
 
-__all__ = ["MIN_CLASSES", "LabelChoice", "choose_labelled"]
+__all__ = ["MIN_CLASSES", "LabelChoice", "choose_labelled", "require_classes"]
 
 MIN_CLASSES = {"pascal5i": 3, "cityscapes": 12}
 """Classes that a chosen picture shows at least, as ReCo has it; other data sets: the median of their pictures."""
@@ -22,6 +22,7 @@ def choose_labelled(
     seed: int = 0,
     min_classes: int | None = None,
     allow_missing: bool = False,
+    option: str = "num_labeled",
 ) -> LabelChoice:
     """Choose pictures one after the other so that rare classes are not left out (ReCo, Liu et al., ICLR 2022).
 
@@ -37,14 +38,16 @@ def choose_labelled(
         seed: Seed of the order, >= 0.
         min_classes: Classes that a picture should show, background counted; the default is in `MIN_CLASSES`.
         allow_missing: Accept that a class is on none of the chosen pictures.
+        option: The setting that the user knows `num_labeled` by; `fraction` and `min_classes` are of its section.
 
     Raises:
         ConfigError: The budget is out of range, or no chosen picture shows some class that others show.
+        DataError: No picture is labelled.
     """
     shows = split.shows()
     labelled = np.array([split.has_label(i) for i in range(len(split))], bool)
-    count = _count(split, num_labeled, fraction, int(labelled.sum()))
-    least = _least_classes(split, shows[labelled], min_classes)
+    count = _count(split, num_labeled, fraction, int(labelled.sum()), option)
+    least = _least_classes(split, shows[labelled], min_classes, _beside(option, "min_classes"))
     if seed < 0:
         raise ConfigError(f"seed: got {seed}, expected 0 or more; correct it")
     # Keys, not positions, are shuffled: the choice does not depend on the order in which files were found.
@@ -55,35 +58,58 @@ def choose_labelled(
     if absent.any() and not allow_missing:
         names = [split.names[c] for c in np.flatnonzero(absent)]
         raise ConfigError(
-            f"num_labeled: no picture of the {count} chosen shows {some(names)}, expected every class of {split.name} "
+            f"{option}: no picture of the {count} chosen shows {some(names)}, expected every class of {split.name} "
             f"({split.split}) on at least one; raise the number or take another seed"
         )
     rule = "all" if count == len(order) else f"{count} pictures, least shown class first, {least} classes or more"
     return LabelChoice(tuple(sorted(split.keys[i] for i in chosen)), split.name, split.split, seed, rule)
 
 
-def _count(split: SemanticSplit, number: int | None, fraction: float | None, available: int) -> int:
+def require_classes(split: SemanticSplit) -> None:
+    """Refuse to learn from pictures among which some class is never to be seen, whatever the budget.
+
+    Raises:
+        DataError: A class is on no labelled picture.
+    """
+    absent = ~split.shows().any(0)
+    if absent.any():
+        count = sum(split.has_label(i) for i in range(len(split)))
+        names = [split.names[c] for c in np.flatnonzero(absent)]
+        raise DataError(
+            f"{split.name} ({split.split}): none of the {count} labelled pictures shows {some(names)}, expected every "
+            "class on at least one; label pictures that do, or leave the class out of the data set"
+        )
+
+
+def _count(split: SemanticSplit, number: int | None, fraction: float | None, available: int, option: str) -> int:
     """How many pictures the settings ask for.
 
     Raises:
         ConfigError: Both are given, or the number is out of range.
+        DataError: There are none to choose from.
     """
+    if not available:
+        raise DataError(
+            f"{split.name} ({split.split}): none of the {len(split)} pictures is labelled, expected some; add their "
+            "masks, or choose another split"
+        )
+    share = _beside(option, "fraction")
     if number is not None and fraction is not None:
-        raise ConfigError(f"labels: got num_labeled {number} and fraction {fraction}, expected one; leave one out")
+        raise ConfigError(f"{option}: got {number} beside {share} {fraction}, expected one of them; leave one out")
     if fraction is not None:
         if not 0 < fraction <= 1:
-            raise ConfigError(f"fraction: got {fraction}, expected more than 0 and at most 1; correct it")
+            raise ConfigError(f"{share}: got {fraction}, expected more than 0 and at most 1; correct it")
         number = max(1, round(fraction * available))
     number = available if number is None else number
     if not 1 <= number <= available:
         raise ConfigError(
-            f"num_labeled: got {number}, expected 1 to {available}, the labelled pictures of {split.name} "
+            f"{option}: got {number}, expected 1 to {available}, the labelled pictures of {split.name} "
             f"({split.split}); correct it"
         )
     return number
 
 
-def _least_classes(split: SemanticSplit, shows: np.ndarray, given: int | None) -> int:
+def _least_classes(split: SemanticSplit, shows: np.ndarray, given: int | None, option: str) -> int:
     """Classes that a chosen picture should show.
 
     Raises:
@@ -93,8 +119,13 @@ def _least_classes(split: SemanticSplit, shows: np.ndarray, given: int | None) -
         given = MIN_CLASSES.get(split.name, int(np.median(shows.sum(1))) if len(shows) else 1)
         return max(1, min(given, split.classes))
     if not 1 <= given <= split.classes:
-        raise ConfigError(f"min_classes: got {given}, expected 1 to the {split.classes} classes; correct it")
+        raise ConfigError(f"{option}: got {given}, expected 1 to the {split.classes} classes; correct it")
     return given
+
+
+def _beside(option: str, name: str) -> str:
+    """Another setting of an option's section."""
+    return f"{option[: option.rfind('.') + 1]}{name}"
 
 
 def _balanced(shows: np.ndarray, count: int, least: int) -> np.ndarray:

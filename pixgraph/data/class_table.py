@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import json
+import unicodedata
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,8 @@ from typing import Any
 import numpy as np
 
 from pixgraph.data.base import IGNORE, UNLABELLED
+from pixgraph.data.file_numbers import FileNumbers
+from pixgraph.data.json_files import read_json
 from pixgraph.errors import DataError
 
 BACKGROUND = ("background", "_background_", "__background__", "bg")
@@ -24,13 +27,21 @@ class ClassTable:
     """Numbers in mask files to class ids.
 
     Attributes:
-        names: Class id (1..254) to name; the id is the number in the file, or that plus one where number 0 is a class.
-        ids: int16 (256,): class id of each number, 0 background, 255 unknown, 254 for the number 254 where that is no
-            class (`UNLABELLED`), -1 where the file names no such class.
+        names: Class id (1..253) to name; the id is the number in the file, or that plus one where number 0 is a class.
+        ids: int16 (256,): class id of each number, 0 background, 254 not marked, 255 unknown, -1 where there is no
+            such class.
+        entries: Number in the file to name, as classes.json has them.
     """
 
     names: dict[int, str]
     ids: np.ndarray
+    entries: dict[int, str]
+
+    def file_numbers(self) -> FileNumbers:
+        """What numbers mean in masks and marks; an entry called void, say, is 255 in both."""
+        known = [int(n) for n in np.flatnonzero(self.ids[:UNLABELLED] >= 0)]
+        ids = np.where(self.ids < 0, IGNORE, self.ids).astype(np.uint8)
+        return FileNumbers({n: self.entries[n] if ids[n] else BACKGROUND[0] for n in known}, ids)
 
     def apply(self, numbers: np.ndarray, where: str) -> np.ndarray:
         """Class ids of a mask (H, W) uint8.
@@ -71,24 +82,33 @@ def read_classes(path: Path) -> ClassTable:
         else:
             ids[number] = number + shift
             names[number + shift] = name
-    if not names or max(names) >= IGNORE or len(set(names.values())) < len(names):
+    different = Counter(plain_name(name) for name in names.values())
+    if not names or max(names) >= UNLABELLED or len(different) < len(names):
+        twice = [name for name in names.values() if different[plain_name(name)] > 1]
         raise DataError(
-            f"{path}: got {len(names)} classes, {len(set(names.values()))} different names, expected 1 to 254 classes "
-            "of different names besides background; correct the file"
+            f"{path}: got {len(names)} classes, {len(different)} different names{_such_as(twice)}, expected 1 to 253 "
+            "classes of names that differ in more than case besides background, for 254 means not marked; correct the "
+            "file"
         )
-    if UNLABELLED in names and UNLABELLED not in named:
-        ids[UNLABELLED] = -1  # a class has this id, so the number means nothing
-    return ClassTable(names, ids)
+    return ClassTable(names, ids, named)
+
+
+def plain_name(name: str) -> str:
+    """The form in which names of classes are compared: case, outer spaces and how accents are stored do not count."""
+    return unicodedata.normalize("NFC", name).strip().casefold()
+
+
+def _such_as(names: list[str]) -> str:
+    return f" ({', '.join(names[:4])})" if names else ""
 
 
 def _entries(path: Path) -> dict[int, str]:
+    advice = 'expected {"0": "background", "1": "cat"} or a list of names'
+    content: Any = read_json(path, "the classes", advice)
     try:
-        content: Any = json.loads(path.read_text(encoding="utf-8"))
         table = dict(enumerate(content)) if isinstance(content, list) else {int(n): v for n, v in content.items()}
-    except (OSError, ValueError, AttributeError) as error:
-        raise DataError(
-            f'{path}: cannot read the classes ({error}); expected {{"0": "background", "1": "cat"}} or a list of names'
-        ) from error
+    except (ValueError, AttributeError) as error:
+        raise DataError(f"{path}: cannot read the classes ({error}); {advice}") from error
     bad = [n for n, name in table.items() if not (0 <= n <= IGNORE and isinstance(name, str) and name.strip())]
     if bad:
         raise DataError(f"{path}: got {bad[0]}: {table[bad[0]]!r}, expected an index in 0..255 and a name; correct it")

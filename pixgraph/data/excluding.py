@@ -9,6 +9,7 @@ from functools import cached_property
 import numpy as np
 
 from pixgraph.data.base import IGNORE, FewShotDataset
+from pixgraph.data.file_numbers import FileNumbers
 from pixgraph.errors import ConfigError
 
 
@@ -61,6 +62,10 @@ class Excluding(FewShotDataset):
         """Class ids (H, W), 255 also where an excluded class is."""
         mask = self.dataset.read_mask(index)
         return np.where(np.isin(mask, self._hidden), np.asarray(IGNORE, mask.dtype), mask)
+
+    def file_numbers(self, index: int) -> FileNumbers:
+        """Those of the picture underneath."""
+        return self.dataset.file_numbers(index)
 
     def fingerprint(self, index: int) -> str:
         """That of the picture underneath: the picture is the same."""

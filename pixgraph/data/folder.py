@@ -8,7 +8,9 @@ where that is no class: nobody annotated it, which few-shot episodes take as unk
 ``classes.json``: ``{"0": "background", "1": "cat"}`` or ``["background", "cat"]``. An entry called void, ignore or
 unlabelled is read as 255; where index 0 is no background it is a class as any other.
 
-In both, a picture without a mask is unlabelled, and a mask without a picture is an error.
+In both, a picture without a mask is unlabelled, and a mask without a picture is an error. Files of marks, of supports
+or of a training, hold the same numbers as masks: 1 and 0 for the class of the folder and all else, or those of
+``classes.json``.
 
 **Splits**. ``splits/train.txt``, ``val.txt`` and ``test.txt`` each list class names (few-shot training: the classes of
 the lists must differ) or pictures, by name or as ``folder/name``. Without lists, subfolders ``images/train`` etc. of
@@ -26,9 +28,10 @@ import numpy as np
 from pixgraph.config import SourceConfig
 from pixgraph.data.base import IGNORE, FewShotDataset, Sample
 from pixgraph.data.base import UNLABELLED as NOT_ANNOTATED
-from pixgraph.data.class_table import ClassTable, read_classes
+from pixgraph.data.class_table import BACKGROUND, ClassTable, read_classes
+from pixgraph.data.file_numbers import FileNumbers
 from pixgraph.data.images import read_foreground, read_mask
-from pixgraph.data.layout import folders, natural, need, pictures, read_lines, some
+from pixgraph.data.layout import by_name, files_in, folders, name_in, natural, need, pictures, read_lines, some
 from pixgraph.errors import DataError
 
 NAME = "folder"
@@ -48,17 +51,18 @@ class FolderDataset(FewShotDataset):
     Args:
         root: The folder.
         split: ``"train"``, ``"val"``, ``"test"`` or ``"all"``.
+        unmasked: Whether pictures may all be without masks, as those that are marked instead.
 
     Raises:
         DataError: Neither layout is there, a list names something unknown, or a mask has no picture.
     """
 
-    def __init__(self, root: str | Path | None, split: str = "all") -> None:
+    def __init__(self, root: str | Path | None, split: str = "all", unmasked: bool = False) -> None:
         if split not in SPLITS:
             raise DataError(f"{NAME}: got split {split!r}, expected one of {', '.join(SPLITS)}; correct it")
-        folder = need(NAME, root, "images", "masks", hint=_HINT)
-        content = _by_index(folder) if (folder / "classes.json").exists() else _by_class(folder)
-        if not any(sample.mask for sample in content.samples):
+        folder = need(NAME, root, "images", *([] if unmasked else ["masks"]), hint=_HINT)
+        content = _by_index(folder) if (folder / "classes.json").exists() else _by_class(folder, unmasked)
+        if not unmasked and not any(sample.mask for sample in content.samples):
             raise DataError(f"{folder}/masks: no mask belongs to any picture; {_HINT}, with the pictures' names")
         names, samples = _of_split(folder, content, split)
         super().__init__(NAME, split, names, samples)
@@ -89,6 +93,25 @@ class FolderDataset(FewShotDataset):
             return self.checked_size(index, read_foreground(path).astype(np.uint8) * number)
         return self.checked_size(index, self._table.apply(read_mask(path), str(path)))
 
+    def file_numbers(self, index: int) -> FileNumbers:
+        """What numbers mean in the picture's mask and marks.
+
+        Raises:
+            DataError: With a folder a class, the picture is in that of the unlabelled ones.
+        """
+        if self._table is not None:
+            return self._table.file_numbers()
+        key = self.samples[index].key
+        name = key.split("/")[0]
+        if name not in self._ids:
+            raise DataError(
+                f"{self.samples[index].image}: pictures of images/{name} have no class, got marks of {key}; move both "
+                "to the folder of a class"
+            )
+        ids = np.full(256, IGNORE, np.uint8)
+        ids[[0, 1, NOT_ANNOTATED]] = 0, self._ids[name], NOT_ANNOTATED
+        return FileNumbers({0: BACKGROUND[0], 1: name}, ids)
+
     @property
     def has_background(self) -> bool:
         """Whether ``classes.json`` names a background; with a folder a class, what lies around the objects."""
@@ -115,23 +138,25 @@ class _Content:
     table: ClassTable | None
 
 
-def _by_class(folder: Path) -> _Content:
+def _by_class(folder: Path, unmasked: bool) -> _Content:
     present = folders(folder / "images")
     classes = [path.name for path in present if path.name not in UNLABELLED]
     if not classes:
         raise DataError(f"{folder}: no classes.json and no class folders in images; {_HINT}")
-    if len(classes) >= IGNORE:
-        raise DataError(f"{folder}/images: got {len(classes)} classes, expected at most {IGNORE - 1}; split the folder")
+    if len(classes) >= NOT_ANNOTATED:
+        most = NOT_ANNOTATED - 1
+        raise DataError(f"{folder}/images: got {len(classes)} classes, expected at most {most}; split the folder")
     samples: list[Sample] = []
+    any_masks = (folder / "masks").is_dir()
     for path in present:
         masks = folder / "masks" / path.name
-        if path.name in classes and not masks.is_dir():
+        if path.name in classes and not unmasked and not masks.is_dir():
             raise DataError(
                 f"{masks}: no such folder, expected the masks of images/{path.name}; add it, or move the pictures to "
                 f"images/{UNLABELLED[0]}"
             )
         samples += _paired(path, masks, folder / "images", recursive=False)
-    orphans = sorted({path.name for path in folders(folder / "masks")} - set(classes))
+    orphans = sorted({path.name for path in folders(folder / "masks")} - set(classes)) if any_masks else []
     if orphans:
         raise DataError(f"{folder}/masks/{orphans[0]}: no folder images/{orphans[0]}; rename or remove the masks")
     return _Content(dict(enumerate(classes, start=1)), samples, None)
@@ -149,13 +174,13 @@ def _paired(images: Path, masks: Path, base: Path, recursive: bool) -> list[Samp
     if not found:
         raise DataError(f"{images}: no pictures there, expected JPEG, PNG, ... files; add some or remove the folder")
     files = pictures(masks, recursive) if masks.is_dir() else []
-    waiting = {path.relative_to(masks).with_suffix(""): path for path in files}
+    waiting = by_name(masks, files, "mask")
     samples: dict[str, Sample] = {}
     for path in found:
-        key = path.relative_to(base).with_suffix("").as_posix()
-        if key in samples:
+        key, name = path.relative_to(base).with_suffix("").as_posix(), name_in(images, path)
+        if name in samples:
             raise DataError(f"{path}: a second picture named {key}, expected one mask a name; rename one of them")
-        samples[key] = Sample(key, path, waiting.pop(path.relative_to(images).with_suffix(""), None))
+        samples[name] = Sample(key, path, waiting.pop(name, None))
     if waiting:
         path = min(waiting.values(), key=natural)
         raise DataError(
@@ -170,7 +195,8 @@ def _of_split(folder: Path, content: _Content, split: str) -> tuple[dict[int, st
     names, samples = content.names, content.samples
     if split == "all":
         return names, samples
-    lists = sorted(path.name for path in (folder / "splits").glob("*.txt"))
+    place = folder / "splits"
+    lists = sorted(path.name for path in files_in(place, False) if path.suffix == ".txt") if place.is_dir() else []
     if lists:
         path = folder / "splits" / f"{split}.txt"
         if path.name not in lists:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import warnings
 from collections.abc import Iterator
@@ -31,6 +32,9 @@ MAX_PIXELS = 80_000_000
 
 FORMATS = ("JPEG", "PNG", "BMP", "GIF", "TIFF", "WEBP", "PPM", "JPEG2000")
 """File formats that are read. Pillow knows others, some of which start external programs."""
+
+
+_REFUSED = (errno.EACCES, errno.EPERM, errno.EIO, errno.EMFILE, errno.ENFILE)  # not the picture's own fault
 
 
 def read_image(path: str | Path) -> np.ndarray:
@@ -104,12 +108,13 @@ def load_image(source: Any) -> np.ndarray:
         uint8 RGB, shape (H, W, 3).
 
     Raises:
-        DataError: The type, the shape or the range of the values is none of these.
+        DataError: The type, the shape or the range of the values is none of these, or the picture is broken.
     """
     if isinstance(source, (str, Path)):
         return read_image(source)
     if isinstance(source, Image.Image):
-        return to_rgb(upright(source), "picture")
+        with _decoding("picture"):
+            return to_rgb(upright(source), "picture")
     return rgb_of_array(to_array(source, "picture"), channels_first=is_tensor(source))
 
 
@@ -128,7 +133,8 @@ def load_mask(source: Any) -> np.ndarray:
     if isinstance(source, (str, Path)):
         return read_mask(source)
     if isinstance(source, Image.Image):
-        return to_numbers(source, "mask")
+        with _decoding("mask"):
+            return to_numbers(source, "mask")
     array = to_array(source, "mask")
     if array.ndim == 3 and 1 in (array.shape[0], array.shape[2]):
         array = array[0] if array.shape[0] == 1 else array[:, :, 0]
@@ -186,11 +192,11 @@ def write_palette_mask(path: str | Path, mask: np.ndarray) -> None:
 def _opened(path: str | Path) -> Iterator[Image.Image]:
     """Open a picture, check its claimed size, and turn whatever goes wrong inside the block into a DataError."""
     path = Path(path)
-    if not path.is_file():
-        raise DataError(f"{path}: no such file; expected a picture or mask there, check the path")
-    if path.stat().st_size == 0:
-        raise DataError(f"{path}: the file is empty (0 bytes); replace or remove it")
     try:
+        if not path.is_file():
+            raise DataError(f"{path}: no such file; expected a picture or mask there, check the path")
+        if path.stat().st_size == 0:
+            raise DataError(f"{path}: the file is empty (0 bytes); replace or remove it")
         with warnings.catch_warnings():
             # Our own limit speaks instead; the other warnings are of no use to somebody with a thousand pictures.
             warnings.simplefilter("ignore")
@@ -203,8 +209,20 @@ def _opened(path: str | Path) -> Iterator[Image.Image]:
     except Image.UnidentifiedImageError as error:
         raise DataError(f"{path}: not a picture; expected one of {', '.join(FORMATS)}; remove it") from error
     except BROKEN as error:
+        if isinstance(error, OSError) and error.errno in _REFUSED:
+            raise DataError(f"{path}: cannot read it ({error.strerror}); check its permissions and the disk") from error
         why = " ".join(str(error).split()) or type(error).__name__
         raise DataError(f"{path}: broken or truncated picture ({why}); replace or remove it") from error
+
+
+@contextmanager
+def _decoding(what: str) -> Iterator[None]:
+    """Turn what goes wrong while Pillow decodes an image that the caller opened into a DataError."""
+    try:
+        yield
+    except (*BROKEN, AssertionError) as error:  # the last one: a closed file
+        why = " ".join(str(error).split()) or type(error).__name__
+        raise DataError(f"{what}: broken, truncated or closed image ({why}); open or replace it") from error
 
 
 def _too_large(path: Path, size: str) -> str:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pixgraph.data.json_files import read_json
 from pixgraph.data.layout import some
 from pixgraph.data.semantic import SemanticSplit
 from pixgraph.errors import DataError
@@ -83,13 +84,13 @@ class LabelChoice:
             DataError: The file is missing, broken or edited, or names pictures that the split lacks.
         """
         try:
-            content: Any = json.loads(Path(path).read_text(encoding="utf-8"))
+            content: Any = read_json(path, "the labelled pictures", "save them again")
             if content["format"] != FORMAT:
                 raise DataError(f"{path}: got format {content['format']!r}, expected {FORMAT!r}; save the choice again")
             keys = tuple(str(key) for key in content["pictures"])
             choice = cls(keys, content["dataset"], content["split"], int(content["seed"]), str(content["rule"]))
             expected = content["hash"]
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError) as error:
             raise DataError(f"{path}: cannot read the labelled pictures ({error!r}); save them again") from error
         if choice.hash != expected:
             raise DataError(f"{path}: got hash {choice.hash}, expected {expected}; it was edited, save it again")

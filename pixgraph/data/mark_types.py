@@ -10,6 +10,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from pixgraph.data.base import IGNORE, UNLABELLED
+
 
 @dataclass(frozen=True)
 class Point:
@@ -74,12 +76,12 @@ class Annotation:
         """The same with other class numbers.
 
         Args:
-            table: New number of each number, uint8 (256,).
+            table: New number of each number, uint8 (256,); tags of 254 and 255 are dropped.
         """
         return Annotation(
             None if self.label is None else table[self.label],
             tuple(replace(b, class_id=int(table[b.class_id])) for b in self.boxes),
-            frozenset(int(table[c]) for c in self.tags),
+            frozenset(int(table[c]) for c in self.tags) - {UNLABELLED, IGNORE},
             tuple(replace(p, class_id=int(table[p.class_id])) for p in self.points),
             tuple(replace(s, class_id=int(table[s.class_id])) for s in self.scribbles),
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 
 import numpy as np
@@ -12,6 +12,8 @@ from pixgraph.data.mark_types import Annotation, Box, Point, Scribble
 from pixgraph.errors import DataError
 
 __all__ = ["Annotation", "Box", "Point", "Scribble", "box_label", "from_marks", "scribble_pixels", "thicken"]
+
+_WIDE = 24  # from here on the distance to the line takes less memory than every pixel of the pen at each of its pixels
 
 
 def from_marks(
@@ -23,6 +25,7 @@ def from_marks(
     background: int | None = 0,
     where: str = "annotation",
     crossing: bool = False,
+    names: Mapping[int, str] | None = None,
 ) -> Annotation:
     """The annotation that some marks make.
 
@@ -37,13 +40,15 @@ def from_marks(
         background: Number of the class that lies around objects; None where there is none.
         where: What the messages begin with, such as the file's name.
         crossing: Pixels under marks of two classes stay unlabelled; otherwise they are an error.
+        names: Number to name, for the messages.
 
     Raises:
         DataError: A mark lies outside the picture, a scribble has no points, a box has no area, or marks contradict.
     """
-    _refuse_same_box(boxes, where)
+    called = {} if names is None else names
+    _refuse_same_box(boxes, where, called)
     label = box_label(boxes, shape, background, where) if boxes else np.full(shape, UNLABELLED, np.uint8)
-    lines = _lines(shape, points, scribbles, where, crossing)
+    lines = _lines(shape, points, scribbles, where, crossing, called)
     marked = {p.class_id for p in points} | {s.class_id for s in scribbles} | {b.class_id for b in boxes}
     shown = frozenset(marked | set(tags)) - ({background} if background is not None else set())
     merged = np.where(lines == UNLABELLED, label, lines) if points or scribbles or boxes else None
@@ -96,8 +101,9 @@ def scribble_pixels(
     """Rows and columns of the pixels under a scribble, each int64 (n,).
 
     Raises:
-        DataError: It has no points or no width, or a corner lies outside the picture.
+        DataError: It has no points or no width, is wider than the picture, or a corner lies outside of it.
     """
+    from scipy.ndimage import distance_transform_edt
     from skimage.draw import line
 
     if not scribble.points or scribble.width < 1:
@@ -105,12 +111,22 @@ def scribble_pixels(
             f"{where}: empty scribble of class {scribble.class_id} ({len(scribble.points)} points, width "
             f"{scribble.width}), expected at least one point and a width of 1; remove or complete it"
         )
+    if scribble.width > max(shape):
+        raise DataError(
+            f"{where}: got a scribble {scribble.width} pixels wide, expected at most {max(shape)}, the longer side of "
+            "the picture; correct its width"
+        )
     for x, y in scribble.points:
         _inside(x, y, shape, "scribble's point", where)
     corners = scribble.points if len(scribble.points) > 1 else scribble.points * 2
     runs = [line(a[1], a[0], b[1], b[0]) for a, b in pairwise(corners)]
     rows, cols = (np.concatenate(part) for part in zip(*runs, strict=True))
     reach = (scribble.width - 1) / 2
+    if scribble.width > _WIDE:
+        free = np.ones(shape, bool)
+        free[rows, cols] = False
+        rows, cols = np.nonzero(distance_transform_edt(free) <= reach + 0.25)
+        return rows, cols
     steps = np.arange(-int(reach + 0.5), int(reach + 0.5) + 1)
     dy, dx = np.meshgrid(steps, steps, indexing="ij")
     pen = dy**2 + dx**2 <= (reach + 0.25) ** 2
@@ -136,19 +152,22 @@ def thicken(label: np.ndarray, radius: float) -> np.ndarray:
     return np.where(near, label[rows, cols], label)
 
 
-def _refuse_same_box(boxes: Sequence[Box], where: str) -> None:
+def _refuse_same_box(boxes: Sequence[Box], where: str, names: Mapping[int, str]) -> None:
     classes: dict[tuple[int, int, int, int], int] = {}
     for box in boxes:
         corners = (box.x1, box.y1, box.x2, box.y2)
         if classes.setdefault(corners, box.class_id) != box.class_id:
-            raise DataError(
-                f"{where}: contradictory boxes, {list(corners)} is of class {classes[corners]} and of {box.class_id}; "
-                "remove one of them"
-            )
+            both = _both(classes[corners], box.class_id, names)
+            raise DataError(f"{where}: contradictory boxes, {list(corners)} is of class {both}; remove one of them")
 
 
 def _lines(
-    shape: tuple[int, int], points: Sequence[Point], scribbles: Sequence[Scribble], where: str, crossing: bool
+    shape: tuple[int, int],
+    points: Sequence[Point],
+    scribbles: Sequence[Scribble],
+    where: str,
+    crossing: bool,
+    names: Mapping[int, str],
 ) -> np.ndarray:
     """Classes of the pixels under points and scribbles, 254 elsewhere: uint8 (H, W).
 
@@ -165,7 +184,10 @@ def _lines(
         before = label[rows, cols]
         other = (before != UNLABELLED) & (before != c)
         if other.any() and not crossing:
-            raise DataError(_contradiction(rows[other][0], cols[other][0], int(before[other][0]), c, where))
+            raise DataError(
+                f"{where}: contradictory marks, pixel ({cols[other][0]}, {rows[other][0]}) is of class "
+                f"{_both(int(before[other][0]), c, names)}; remove one of the marks"
+            )
         contested[rows[other], cols[other]] = True
         label[rows, cols] = c
     label[contested] = UNLABELLED
@@ -175,10 +197,8 @@ def _lines(
     return label
 
 
-def _contradiction(y: int, x: int, first: int, second: int, where: str) -> str:
-    return (
-        f"{where}: contradictory marks, pixel ({x}, {y}) is of class {first} and of {second}; remove one of the marks"
-    )
+def _both(first: int, second: int, names: Mapping[int, str]) -> str:
+    return f"{names.get(first, first)} and of {names.get(second, second)}"
 
 
 def _inside(x: int, y: int, shape: tuple[int, int], what: str, where: str) -> None:

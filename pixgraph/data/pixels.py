@@ -123,7 +123,8 @@ def to_array(source: Any, what: str) -> np.ndarray:
         DataError: It is neither.
     """
     if is_tensor(source):
-        return source.detach().cpu().numpy()
+        tensor = source.detach().cpu()
+        return (tensor.float() if str(tensor.dtype) == "torch.bfloat16" else tensor).numpy()  # NumPy has no bfloat16
     if isinstance(source, np.ndarray):
         return source
     raise DataError(f"{what}: got {type(source).__name__}, expected a path, a PIL image, a NumPy array or a tensor")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from functools import cached_property
 from pathlib import Path
 
@@ -181,15 +182,47 @@ def open_splits(place: str, train: str, scored: str) -> tuple[SemanticSplit, Sem
 
     Raises:
         ConfigError: They do not have the same classes, or see `open_semantic`.
-        DataError: The data set is not there.
+        DataError: The data set is not there, or has no such split.
     """
-    first, second = open_semantic(place, train), open_semantic(place, scored)
+    first = open_semantic(place, train)
+    try:
+        second = open_semantic(place, scored)
+    except (ConfigError, DataError) as error:
+        raise type(error)(f"val_split {scored}: {error}") from error
     if first.ids != second.ids:
         raise ConfigError(
             f"val_split: {scored} of {first.name} has {second.classes} classes, expected the {first.classes} of "
             f"{train}; choose another split"
         )
     return first, second
+
+
+def refuse_shared(train: SemanticSplit, scored: SemanticSplit) -> None:
+    """Refuse to score pictures that are trained on, or say so of a folder that is not divided.
+
+    Args:
+        train: What is trained on.
+        scored: What is to be scored.
+
+    Raises:
+        ConfigError: Some pictures are in both, and others are not or the split is the same.
+    """
+    shared = _pictures(train) & _pictures(scored)
+    if shared and train.split != scored.split and shared == _pictures(train) == _pictures(scored):
+        sys.stderr.write(
+            f"pixgraph: {scored.name} is scored on the pictures that are trained on, for it is not divided: the scores "
+            "say little about others; name pictures in splits/train.txt and val.txt\n"
+        )
+    elif shared:
+        raise ConfigError(
+            f"val_split: got {scored.split!r}, of whose {len(scored)} pictures {len(shared)} are also trained on, "
+            f"expected pictures of their own; choose another split of {scored.name}"
+        )
+
+
+def _pictures(split: SemanticSplit) -> set[object]:
+    """What the pictures of a split are known by wherever they turn up: their file, or split and key without one."""
+    return {(split.split, sample.key) if sample.image is None else sample.image for sample in split.dataset.samples}
 
 
 def _folder(root: str, split: str) -> FewShotDataset:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from pixgraph.data.base import FewShotDataset
+from pixgraph.data.file_numbers import FileNumbers
 from pixgraph.data.semantic import SemanticSplit
 from pixgraph.errors import ConfigError
 
@@ -40,6 +41,14 @@ class Subset(FewShotDataset):
     def read_mask(self, index: int) -> np.ndarray:
         """The mask underneath, uint8 (H, W)."""
         return self.dataset.read_mask(self.indices[index])
+
+    def file_numbers(self, index: int) -> FileNumbers:
+        """Those of the picture underneath."""
+        return self.dataset.file_numbers(self.indices[index])
+
+    def read_partial_mask(self, index: int) -> np.ndarray:
+        """The mask underneath with 254 where nobody annotated, uint8 (H, W)."""
+        return self.dataset.read_partial_mask(self.indices[index])
 
     def fingerprint(self, index: int) -> str:
         """That of the picture underneath."""

@@ -58,7 +58,7 @@ class PlacedObject:
     """One object of a picture.
 
     Attributes:
-        class_id: 1..254.
+        class_id: 1..253.
         top: Row of the window that holds the object.
         left: Column of that window.
         cover: (h, w) float32 in 0..1, how much of each pixel of the window the object covers.

@@ -35,9 +35,9 @@ def test_parts_as_classes(tmp_path):
 
 
 def test_a_wrong_layout_says_what_is_missing(tmp_path):
-    with pytest.raises(DataError, match=r"ade20k-objects: no folder .*nowhere; set the root of ade20k-objects to"):
+    with pytest.raises(DataError, match=r"ade20k-objects: no folder .*nowhere; Nobody distributes these crops"):
         AdeObjects(tmp_path / "nowhere")
-    with pytest.raises(DataError, match=r"has no images, masks, splits/train\.txt; set the root"):
+    with pytest.raises(DataError, match=r"has no images, masks, splits/train\.txt; Nobody distributes these crops"):
         AdeObjects(tmp_path)
     root = fake_ade(tmp_path)
     with pytest.raises(DataError, match=r"has no splits/novel\.txt"):

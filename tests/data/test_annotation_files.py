@@ -1,4 +1,5 @@
 import json
+import unicodedata
 
 import numpy as np
 import pytest
@@ -69,14 +70,17 @@ def test_the_documented_json(tmp_path):
             r"m.json: the point \(10, 0\) lies outside the picture of 10 x 8",
         ),
         ({"points": [{"x": 0, "y": 0, "class": "cta"}]}, "unknown class 'cta', expected one of .*; did you mean 'cat'"),
-        ({"points": [{"x": 0, "y": 0, "class": 4}]}, "unknown class 4, expected one of background, cat"),
+        ({"points": [{"x": 0, "y": 0, "class": 4}]}, r"unknown class 4, expected one of 0 \(background\), 1 \(cat\)"),
         ({"points": [{"x": 0, "y": 0, "class": True}]}, "unknown class True"),
         ({"points": [{"x": "0", "y": 0, "class": 1}]}, "cannot understand a mark .*'0' is no number"),
         ({"points": [{"x": float("nan"), "y": 0, "class": 1}]}, "cannot understand a mark"),
         ({"points": [{"x": float("inf"), "y": 0, "class": 1}]}, "cannot understand a mark"),
         ({"points": [{"x": 0, "class": 1}]}, "cannot understand a mark .*'y'"),
         ({"points": {"x": 0}}, "cannot understand a mark .*points is no list"),
-        ({"points": [{"x": 0, "y": 0, "class": 1}, {"x": 0, "y": 0, "class": 2}]}, "contradictory marks, pixel"),
+        (
+            {"points": [{"x": 0, "y": 0, "class": 1}, {"x": 0, "y": 0, "class": 2}]},
+            r"pixel \(0, 0\) is of class cat and of dog",
+        ),
         ({"scribbles": [{"points": [], "width": 3, "class": 1}]}, "empty scribble of class 1"),
         ({"scribbles": [{"points": [[1]], "class": 1}]}, "cannot understand a mark"),
         ({"boxes": [{"box": [1, 1, 1, 4], "class": 1}]}, r"got the box \[1, 1, 1, 4\] of no area"),
@@ -85,6 +89,12 @@ def test_the_documented_json(tmp_path):
         ({"tags": "cat"}, "tags is no list"),
         ({"tags": [["cat"]]}, r"unknown class \['cat'\]"),
         ({"size": [8, 10], "tags": []}, "its marks are for a picture of 8 x 10 pixels, got one of 10 x 8"),
+        ({"size": [10, 8, 3], "tags": []}, "a size of 3 numbers"),
+        ({"size": 3, "tags": []}, "cannot understand a mark"),
+        ({"points": [{"x": 0, "y": 0, "class": 1, "z": 3}]}, "unknown key z in points"),
+        ({"scribbles": [{"points": [[1, 1]], "clas": 1}]}, "unknown key clas in scribbles"),
+        ({"boxes": [{"box": [1, 1, 4, 4], "class": 1, "width": 3}]}, "unknown key width in boxes"),
+        ("[" * 100_000, r"cannot read the marks \(nested too deeply\); expected a JSON file"),
         ({"point": []}, "got the entries point, expected an object with some of points, scribbles"),
         ({}, "got the entries none"),
         ([], "got list, expected an object"),
@@ -171,3 +181,21 @@ def test_bad_scribblesup_files(tmp_path, text, words):
 def test_names_match_without_regard_to_case():
     assert class_number(" BUS ", NAMES, "x") == 5
     assert class_number(5, NAMES, "x") == 5
+
+
+def test_names_that_differ_in_case_alone():
+    names = {1: "cat", 2: "CAT", 3: "dog"}
+    assert [class_number(name, names, "x") for name in ("CAT", "cat", "Dog")] == [2, 1, 3]
+    with pytest.raises(DataError, match=r"x: class 'Cat' may be CAT or cat; write the name as it is there"):
+        class_number("Cat", names, "x")
+
+
+def test_accents_may_be_stored_in_either_way(tmp_path):
+    composed, decomposed = (unicodedata.normalize(form, "caf\u00e9") for form in ("NFC", "NFD"))
+    assert composed != decomposed
+    assert class_number(decomposed, {4: composed}, "x") == class_number(composed, {4: decomposed}, "x") == 4
+
+
+def test_a_byte_order_mark_is_left_out(tmp_path):
+    (tmp_path / "a.json").write_text('{"points": [{"x": 1, "y": 2, "class": "cat"}]}', encoding="utf-8-sig")
+    assert read_annotation(tmp_path / "a.json", SHAPE, NAMES).points == (Point(1, 2, 1),)

@@ -1,4 +1,5 @@
 import json
+import warnings
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ from fakes import fake_camvid, fake_voc, picture
 from pixgraph.data.annotation_sets import INDEX, SavedAnnotations, picture_shape, write_annotations
 from pixgraph.data.annotations import make_annotation
 from pixgraph.data.semantic import SemanticSplit, open_semantic
+from pixgraph.data.subset import Subset
 from pixgraph.errors import ConfigError, DataError
 
 
@@ -112,3 +114,53 @@ def test_shapes_of_files_and_of_generated_pictures(tmp_path):
     picture(tmp_path / "a.png", size=(6, 9))
     masks = MemoryDataset({"a": np.zeros((24, 32), np.uint8)}, {1: "one"})
     assert picture_shape(SemanticSplit(masks).dataset, 0) == (24, 32)
+
+
+def test_two_files_for_a_picture(tmp_path):
+    split = open_semantic(str(fake_index_folder(tmp_path / "data")), "all")
+    (tmp_path / "marks").mkdir()
+    for ending in ("json", "xml"):
+        (tmp_path / "marks" / f"p1.{ending}").write_text("{}")
+    with pytest.raises(DataError, match=r"p1\.xml: a second file of marks for p1, beside p1\.json; remove one"):
+        SavedAnnotations(tmp_path / "marks", split)
+
+
+def test_a_number_is_that_of_the_masks(tmp_path):
+    split = open_semantic(str(fake_index_folder(tmp_path / "data", ["sky", "cat", "dog"])), "all")
+    (tmp_path / "marks").mkdir()
+    (tmp_path / "marks" / "p1.json").write_text('{"points": [{"x": 3, "y": 4, "class": 1}]}')
+    for part in (split, SemanticSplit(Subset(split.dataset, [0]))):
+        found = SavedAnnotations(tmp_path / "marks", part).read(0)
+        assert {part.names[c] for c in found.tags} == {"cat"}
+        assert found.label[4, 3] == part.names.index("cat")
+
+
+def test_the_index_is_read_with_care(tmp_path):
+    split = open_semantic(f"camvid:{fake_camvid(tmp_path / 'data')}", "train")
+    save(tmp_path / "marks", split, "points")
+    (tmp_path / "marks" / INDEX).write_text("[" * 100_000)
+    with pytest.raises(DataError, match=r"annotations\.json: cannot read it \(nested too deeply\); annotate again"):
+        SavedAnnotations(tmp_path / "marks", split)
+
+
+def test_the_current_folder_is_no_new_one(tmp_path, monkeypatch):
+    split = open_semantic(f"camvid:{fake_camvid(tmp_path / 'data')}", "train")
+    (tmp_path / "empty").mkdir()
+    monkeypatch.chdir(tmp_path / "empty")
+    for out in (".", tmp_path / "empty"):
+        with pytest.raises(ConfigError, match=r"out: got the current folder, expected a new one; name it"):
+            save(out, split, "points")
+
+
+def test_files_without_a_picture_are_named(tmp_path):
+    split = open_semantic(str(fake_index_folder(tmp_path / "data")), "all")
+    save(tmp_path / "marks", split, "points")
+    part = SemanticSplit(Subset(split.dataset, [0, 2]))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert sorted(SavedAnnotations(tmp_path / "marks", part).files) == [0, 1]
+    (tmp_path / "marks" / "p3.json").rename(tmp_path / "marks" / "q3.json")
+    with pytest.warns(
+        UserWarning, match=r"marks: 1 of 4 files are called like no picture of folder \(all\).*: q3\.json;"
+    ):
+        SavedAnnotations(tmp_path / "marks", split)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from fake_own import MemoryDataset
 
-from pixgraph.data.budget import LabelChoice, choose_labelled
+from pixgraph.data.budget import LabelChoice, choose_labelled, require_classes
 from pixgraph.data.semantic import SemanticSplit
 from pixgraph.errors import ConfigError, DataError
 
@@ -91,6 +91,17 @@ def test_a_class_that_no_picture_shows_is_nobodys_fault():
     assert len(choose_labelled(pictures([(1,), (1, 2)], 5), 2)) == 2
 
 
+def test_a_class_on_no_labelled_picture_cannot_be_learned():
+    require_classes(pictures([(1,), (2, 3)], 3))
+    with pytest.raises(DataError, match=r"memory \(train\): none of the 2 labelled pictures shows class 3, expected"):
+        require_classes(pictures([(1,), (1, 2), (3,)], 3, labelled=2))
+
+
+def test_pictures_without_any_mask_are_no_budget():
+    with pytest.raises(DataError, match=r"memory \(train\): none of the 2 pictures is labelled, expected some; add"):
+        choose_labelled(pictures([(1,), (2,)], 2, labelled=0))
+
+
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
@@ -98,7 +109,7 @@ def test_a_class_that_no_picture_shows_is_nobodys_fault():
         ({"num_labeled": 0}, "num_labeled: got 0, expected 1 to 6"),
         ({"fraction": 0.0}, "fraction: got 0.0, expected more than 0 and at most 1"),
         ({"fraction": 1.5}, "fraction: got 1.5"),
-        ({"num_labeled": 2, "fraction": 0.5}, "got num_labeled 2 and fraction 0.5, expected one"),
+        ({"num_labeled": 2, "fraction": 0.5}, "num_labeled: got 2 beside fraction 0.5, expected one of them"),
         ({"num_labeled": 2, "min_classes": 9}, "min_classes: got 9, expected 1 to the 7 classes"),
         ({"num_labeled": 2, "seed": -1}, "seed: got -1"),
         ({"num_labeled": 2}, "no picture of the 2 chosen shows class .*, expected every class of memory"),
@@ -108,6 +119,21 @@ def test_bad_budgets_say_what_is_wrong(settings, words):
     split = pictures([(c,) for c in range(1, 7)] + [(1,)], 6, labelled=6)
     with pytest.raises(ConfigError, match=words):
         choose_labelled(split, **settings)
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"num_labeled": 7}, r"^labels\.num_labeled: got 7, expected 1 to 2"),
+        ({"fraction": 2.0}, r"^labels\.fraction: got 2\.0"),
+        ({"min_classes": 9}, r"^labels\.min_classes: got 9"),
+        ({"num_labeled": 1, "fraction": 0.5}, r"^labels\.num_labeled: got 1 beside labels\.fraction 0\.5"),
+        ({"num_labeled": 1}, r"^labels\.num_labeled: no picture of the 1 chosen shows class"),
+    ],
+)
+def test_settings_have_the_names_that_the_user_knows(settings, words):
+    with pytest.raises(ConfigError, match=words):
+        choose_labelled(pictures([(1,), (2,)], 2), **settings, option="labels.num_labeled")
 
 
 def test_a_choice_is_saved_hashed_and_found_again(tmp_path):

@@ -1,3 +1,8 @@
+import errno
+import os
+import unicodedata
+from pathlib import Path
+
 import numpy as np
 import pytest
 from fake_own import fake_class_folder, fake_index_folder
@@ -65,8 +70,10 @@ def test_an_index_without_a_name_is_refused(tmp_path):
         ('["background", "cat", "cat"]', r"classes\.json: got 2 classes, 1 different names"),
         ('{"1": 3}', r"classes\.json: got 1: 3, expected an index in 0\.\.255 and a name"),
         ('{"1": "cat", "300": "dog"}', r"classes\.json: got 300: 'dog', expected an index in 0\.\.255"),
+        ('["background", "cat", "CAT"]', r"got 2 classes, 1 different names \(cat, CAT\), .* differ in more than case"),
+        ("[" * 100_000, r"classes\.json: cannot read the classes \(nested too deeply\)"),
         ('["background", " "]', r"classes\.json: got 1: ' ', expected"),
-        ('{"0": "sky", "254": "road"}', r"classes\.json: got 2 classes, .* expected 1 to 254 classes"),
+        ('{"0": "sky", "254": "road"}', r"classes\.json: got 2 classes, .* expected 1 to 253 classes"),
     ],
 )
 def test_a_broken_classes_file_is_named(tmp_path, content, message):
@@ -98,6 +105,7 @@ def test_pictures_without_masks_are_unlabelled(tmp_path):
         (lambda r: (r / "masks/pear").rename(r / "masks/paer"), r"masks/pear: no such folder, expected the masks of"),
         (lambda r: mask_file(r / "masks/plum/1.png", BOXES), r"masks/plum: no folder images/plum; rename"),
         (lambda r: (r / "images/plum").mkdir() or (r / "masks/plum").mkdir(), r"images/plum: no pictures there"),
+        (lambda r: mask_file(r / "masks/pear/2.bmp", BOXES), r"pear/2\.png: a second mask for 2, beside 2\.bmp"),
         (lambda r: picture(r / "images/apple/1.png"), r"apple/1\.png: a second picture named apple/1"),
         (lambda r: (r / "masks").rename(r / "labels"), r"folder: .* has no masks; expected images/<class>/\*"),
     ],
@@ -251,14 +259,56 @@ def test_what_nobody_annotated_is_unknown_to_episodes(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("names", "number"), [({"0": "background", "254": "last"}, 254), ({"0": "sky", "253": "last"}, 253)]
+    ("names", "number"), [({"0": "background", "253": "last"}, 253), ({"0": "sky", "252": "last"}, 252)]
 )
-def test_a_class_may_have_the_id_254(tmp_path, names, number):
+def test_the_last_class_has_the_id_253(tmp_path, names, number):
     fake_index_folder(tmp_path, names)
     for n in range(1, 5):
         mask_file(tmp_path / f"masks/p{n}.png", rectangles((number, 2, 2, 12, 14)))
-    assert (FolderDataset(tmp_path).read_mask(0) == 254).sum() == 120
-    if number == 253:
-        mask_file(tmp_path / "masks/p1.png", rectangles((254, 2, 2, 12, 14)))
-        with pytest.raises(DataError, match=r"got class index 254"):
-            FolderDataset(tmp_path).read_mask(0)
+    assert (FolderDataset(tmp_path).read_mask(0) == 253).sum() == 120
+
+
+@pytest.mark.parametrize("names", [{"0": "background", "254": "last"}, {"0": "sky", "253": "last"}])
+def test_no_class_has_the_id_of_what_is_not_marked(tmp_path, names):
+    fake_index_folder(tmp_path, names)
+    with pytest.raises(DataError, match=r"classes\.json: got . classes, .* for 254 means not marked; correct the file"):
+        FolderDataset(tmp_path)
+
+
+@pytest.mark.parametrize("place", ["masks/train", "images/train", "splits"])
+def test_a_folder_that_cannot_be_read_is_not_an_empty_one(tmp_path, monkeypatch, place):
+    fake_index_folder(tmp_path, prefix="train/")
+    lines(tmp_path / "splits/train.txt", "train/p1")
+    look = os.scandir
+
+    def locked(folder):
+        if Path(folder) == tmp_path / place:
+            raise PermissionError(errno.EACCES, "Permission denied", str(folder))
+        return look(folder)
+
+    monkeypatch.setattr(os, "scandir", locked)
+    with pytest.raises(DataError, match=rf"{place}: cannot look into this folder \(Permission denied\), expected one"):
+        FolderDataset(tmp_path, "train")
+
+
+def test_accents_of_file_names_may_be_stored_in_either_way(tmp_path):
+    composed, decomposed = (unicodedata.normalize(form, "caf\u00e9") for form in ("NFC", "NFD"))
+    picture(tmp_path / "images" / f"{decomposed}.png")
+    mask_file(tmp_path / "masks" / f"{composed}.png", rectangles((1, 2, 2, 12, 14)))
+    (tmp_path / "classes.json").write_text('["background", "cup"]', encoding="utf-8-sig")
+    dataset = FolderDataset(tmp_path)
+    assert dataset.has_mask(0)
+    assert dataset.samples[0].key == decomposed
+
+
+def test_numbers_in_files_mean_the_same_in_masks_and_marks(tmp_path):
+    fake_index_folder(tmp_path / "a", {"0": "sky", "3": "bg", "4": "void", "7": "cat"})
+    numbers = FolderDataset(tmp_path / "a").file_numbers(0)
+    assert numbers.names == {0: "sky", 3: "background", 4: "void", 7: "cat"}
+    assert numbers.ids[[0, 3, 4, 7, 9, 254, 255]].tolist() == [1, 0, 255, 8, 255, 254, 255]
+    assert numbers.of_ids()[[0, 1, 8, 2, 254, 255]].tolist() == [3, 0, 7, 255, 254, 255]
+    assert numbers.background == 3
+    dataset = FolderDataset(fake_class_folder(tmp_path / "b"))
+    pear = dataset.file_numbers(3)
+    assert pear.names == {0: "background", 1: "pear"}
+    assert (pear.background, pear.ids[[0, 1, 254, 255]].tolist()) == (0, [0, 2, 254, 255])

@@ -127,6 +127,19 @@ def test_empty_missing_and_foreign_files_are_named(tmp_path, content, message, r
         reader(path)
 
 
+@pytest.mark.parametrize("where", ["PIL.Image.open", "pathlib.Path.stat"])
+def test_what_may_not_be_read_is_not_called_broken(tmp_path, monkeypatch, where):
+    path = saved(tmp_path / "x.png", RGB)
+
+    def refused(*args, **kwargs):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(where, refused)
+        with pytest.raises(DataError, match=r"x\.png: cannot read it \(Permission denied\); check its permissions"):
+            read_image(path)
+
+
 @pytest.mark.parametrize("suffix", ["jpg", "png", "tif", "bmp", "webp"])
 @pytest.mark.parametrize("share", [0.5, 0.9])
 def test_truncated_files_are_named(tmp_path, suffix, share):

@@ -164,3 +164,30 @@ def test_marks_are_thickened_by_the_nearest():
     np.testing.assert_array_equal(thicken(label, 0), label)
     empty = np.full((2, 2), UNLABELLED, np.uint8)
     np.testing.assert_array_equal(thicken(empty, 5), empty)
+
+
+@pytest.mark.parametrize("width", [25, 26, 40, 61])
+def test_wide_pens_draw_what_discs_at_each_pixel_draw(width):
+    scribble = Scribble(((10, 5), (45, 30), (50, 30)), width, 1)
+    thin = drawn(Scribble(scribble.points, 1, 1), (70, 64))
+    y, x = np.mgrid[:70, :64]
+    expected = np.zeros((70, 64), bool)
+    for row, column in np.argwhere(thin):
+        expected |= (y - row) ** 2 + (x - column) ** 2 <= ((width - 1) / 2 + 0.25) ** 2
+    np.testing.assert_array_equal(drawn(scribble, (70, 64)), expected)
+
+
+@pytest.mark.parametrize("width", [11, 10**6, 10**400])
+def test_a_pen_wider_than_the_picture_is_refused(width):
+    with pytest.raises(
+        DataError, match=r"m\.json: got a scribble 1.* pixels wide, expected at most 10, the longer side"
+    ):
+        from_marks(SHAPE, scribbles=[Scribble(((0, 0),), width, 1)], where="m.json")
+
+
+def test_contradictions_are_told_by_name():
+    names = {1: "cat", 2: "dog"}
+    with pytest.raises(DataError, match=r"pixel \(3, 4\) is of class cat and of dog"):
+        from_marks(SHAPE, [Point(3, 4, 1), Point(3, 4, 2)], names=names)
+    with pytest.raises(DataError, match=r"contradictory boxes, \[0, 0, 2, 2\] is of class cat and of dog"):
+        from_marks(SHAPE, boxes=[Box(0, 0, 2, 2, 1), Box(0, 0, 2, 2, 2)], names=names)

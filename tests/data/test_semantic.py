@@ -8,7 +8,7 @@ from fakes import fake_camvid, fake_cityscapes, fake_coco, fake_coco_maps, fake_
 from pixgraph.data import cityscapes, coco, pascal
 from pixgraph.data.base import IGNORE, UNLABELLED
 from pixgraph.data.camvid import CLASSES
-from pixgraph.data.semantic import SemanticSplit, open_semantic
+from pixgraph.data.semantic import SemanticSplit, open_semantic, open_splits, refuse_shared
 from pixgraph.errors import ConfigError, DataError
 
 BOX, OTHER = (2, 2, 12, 14), (14, 16, 22, 30)
@@ -173,10 +173,37 @@ def test_a_name_without_a_folder_and_an_unknown_split(tmp_path):
         open_semantic(f"voc:{fake_voc(tmp_path)}", "dev")
 
 
-def test_more_classes_than_codes_are_refused(tmp_path):
-    fake_index_folder(tmp_path, {"0": "background", "254": "last", "1": "cat", "2": "dog"})
+def test_more_classes_than_codes_are_refused():
+    mask = np.array([[1, 254]], np.uint8)
     with pytest.raises(ConfigError, match=r"ids up to 254, expected ids below 254, which means unlabelled"):
-        open_semantic(str(tmp_path), "all")
+        SemanticSplit(MemoryDataset({"p": mask}, {1: "cat", 254: "last"}, "train"))
+
+
+def test_pictures_that_are_trained_on_are_not_scored(tmp_path):
+    fake_index_folder(tmp_path)
+    lines(tmp_path / "splits" / "train.txt", "p1", "p2", "p3")
+    lines(tmp_path / "splits" / "val.txt", "p3", "p4")
+    train, scored = open_splits(str(tmp_path), "train", "val")
+    with pytest.raises(ConfigError, match="got 'val', of whose 2 pictures 1 are also trained on, expected pictures of"):
+        refuse_shared(train, scored)
+    lines(tmp_path / "splits" / "val.txt", "p4")
+    refuse_shared(*open_splits(str(tmp_path), "train", "val"))
+    drawn = {"p0": np.ones((2, 2), np.uint8)}
+    one, other = (SemanticSplit(MemoryDataset(drawn, {1: "cat"}, split)) for split in ("train", "val"))
+    refuse_shared(one, other)  # no files: a key is of its split
+    with pytest.raises(ConfigError, match="got 'train', of whose 1 pictures 1 are also trained on"):
+        refuse_shared(one, one)
+
+
+def test_a_folder_that_is_not_divided_is_scored_with_a_warning(tmp_path, capsys):
+    fake_class_folder(tmp_path, ("cat", "dog"))
+    refuse_shared(*open_splits(str(tmp_path), "train", "val"))
+    assert "is scored on the pictures that are trained on, for it is not divided" in capsys.readouterr().err
+
+
+def test_an_unknown_split_to_score_names_its_setting(tmp_path):
+    with pytest.raises(DataError, match=r"^val_split foo: folder: got split 'foo', expected one of train, val"):
+        open_splits(str(fake_index_folder(tmp_path)), "train", "foo")
 
 
 @pytest.mark.data
