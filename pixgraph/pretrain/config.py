@@ -121,8 +121,8 @@ class PretrainConfig:
         method: "pixpro", "pixcontrast", or "pixpro_full": PixPro with one vector a pixel, on a UNet.
         data: Where the pictures are: folders, searched with their subfolders, or NAME:FOLDER for the training pictures
             of a data set of `pixgraph data list`.
-        backbone: A torchvision CNN such as "mobilenet_v2"; "unet", with one vector a pixel, or "unet:ENCODER" with any
-            encoder of segmentation_models_pytorch.
+        backbone: A torchvision CNN such as "mobilenet_v2"; with one vector a pixel "unet", "unet-small", or
+            "unet:ENCODER" with any encoder of segmentation_models_pytorch.
         weights: Where it starts: "random", "imagenet", or a file of weights or a run's folder.
         layer: Layer of the CNN whose map is trained, by name; none: its last level, or the UNet's finest map.
         views: The two crops of a picture.

@@ -7,16 +7,13 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torchvision.transforms.v2 import functional
 
 from pixgraph.data.base import UNLABELLED
 from pixgraph.data.semantic import SemanticSplit
 from pixgraph.errors import DataError
-from pixgraph.pretrain.kept import Kept
+from pixgraph.pretrain.drawn import DrawnPictures, shrunk
 from pixgraph.pretrain.labelled_views import LabelledViewConfig, augmented_view, weak_view
 from pixgraph.pretrain.pictures import CACHE_BYTES
-from pixgraph.pretrain.placement import shrink_label
-from pixgraph.pretrain.views import epoch_order
 
 Annotate = Callable[[np.ndarray, str], np.ndarray]
 """From the full label (H, W) uint8 and the key of a picture to what is annotated of it, (H, W) uint8, rest 254."""
@@ -58,21 +55,21 @@ class RecoBatch:
         return RecoBatch(self.labelled.to(device), self.unlabelled.to(device))
 
 
-class LabelledSource:
-    """Views of some pictures of a split, without end: every picture once an epoch, in an order of the epoch's own.
+class LabelledSource(DrawnPictures[tuple[torch.Tensor, torch.Tensor]]):
+    """Views of pictures and their labels.
 
-    Decoded pictures stay in memory while they fit.
+    `read` gives a picture (3, H, W) uint8 and what is known of its label (H, W) uint8.
 
     Args:
         split: The pictures.
         keys: Which of them; none: all.
         config: The views' settings.
-        seed: Seed of orders, crops and colours.
+        seed: See `DrawnPictures`.
         augment: Views are mirrored and change colour; otherwise they are weak ones.
         hidden: Labels are not read; all pixels are unlabelled.
         annotate: What of a full label is known. It is applied at the picture's own size, and must be a pure function.
-        stream: Sources with the same seed and different streams draw independently.
-        cache_bytes: Memory for decoded pictures.
+        stream: See `DrawnPictures`.
+        cache_bytes: See `DrawnPictures`.
 
     Raises:
         DataError: There are no pictures, or the split does not have one of the keys.
@@ -91,8 +88,6 @@ class LabelledSource:
         stream: int = 0,
         cache_bytes: int = CACHE_BYTES,
     ) -> None:
-        self.split, self.config, self.seed, self.stream = split, config, seed, stream
-        self.augment, self.hidden, self.annotate = augment, hidden, annotate
         place = {key: index for index, key in enumerate(split.keys)}
         unknown = [key for key in keys or () if key not in place]
         if unknown:
@@ -100,56 +95,26 @@ class LabelledSource:
                 f"labels: got picture {unknown[0]!r}, expected one of the {len(split)} of {split!r}; choose labels of "
                 "this split"
             )
-        self.indices = [place[key] for key in (split.keys if keys is None else keys)]
-        if not self.indices:
+        indices = [place[key] for key in (split.keys if keys is None else keys)]
+        if not indices:
             raise DataError(f"labels: got no pictures of {split!r}, expected at least one; choose more")
-        self._kept = Kept[tuple[torch.Tensor, torch.Tensor]](cache_bytes)
-
-    def __len__(self) -> int:
-        return len(self.indices)
+        super().__init__(split, indices, config, seed, stream, cache_bytes)
+        self.augment, self.hidden, self.annotate = augment, hidden, annotate
 
     def __repr__(self) -> str:
         return f"LabelledSource({len(self)} of {self.split!r}, augment={self.augment}, hidden={self.hidden})"
 
-    def read(self, index: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """Picture (3, H, W) uint8 and what is known of its label (H, W) uint8, shrunk to `config.short_side`.
-
-        Args:
-            index: Number of the picture in the split.
-
-        Raises:
-            DataError: A file is missing or broken.
-        """
-        kept = self._kept.get(index)
-        if kept is not None:
-            return kept
-        found = self._decoded(index)
-        return self._kept.put(index, found, sum(part.nbytes for part in found))
-
     def batch(self, step: int, batch_size: int, positions: Sequence[int]) -> LabelledBatch:
-        """Some of the views of a step.
+        """Some of the views of a step; see `DrawnPictures.drawn`."""
+        return LabelledBatch(*self.drawn(step, batch_size, positions))
 
-        Args:
-            step: Counts from 0.
-            batch_size: Pictures of the whole step, over all processes and parts.
-            positions: Which of them, in 0..batch_size - 1.
-
-        Raises:
-            DataError: A file is missing or broken.
-        """
-        found = [self._draw(step * batch_size + position) for position in positions]
-        images, labels, index = zip(*found, strict=True)
-        return LabelledBatch(torch.stack(images), torch.stack(labels), torch.tensor(index))
-
-    def _draw(self, draw: int) -> tuple[torch.Tensor, torch.Tensor, int]:
-        """View, label and number of the picture of a draw; draws go on beyond an epoch."""
-        epoch, place = divmod(draw, len(self))
-        index = self.indices[int(epoch_order(len(self), self.seed + 2**32 * self.stream, epoch)[place])]
-        rng = np.random.default_rng([self.seed, self.stream, draw])
+    def _view(
+        self, picture: tuple[torch.Tensor, torch.Tensor], rng: np.random.Generator
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         view = augmented_view if self.augment else weak_view
-        return *view(*self.read(index), self.config, rng), index
+        return view(*picture, self.config, rng)
 
-    def _decoded(self, index: int) -> tuple[torch.Tensor, torch.Tensor]:
+    def _made(self, index: int) -> tuple[torch.Tensor, torch.Tensor]:
         rgb = self.split.read_image(index)
         if self.hidden:
             known = np.full(rgb.shape[:2], UNLABELLED, np.uint8)
@@ -157,12 +122,7 @@ class LabelledSource:
             known = self.split.read_label(index)
             if self.annotate is not None:
                 known = self.annotate(known, self.split.keys[index])
-        picture, label = torch.from_numpy(rgb).permute(2, 0, 1), torch.from_numpy(known)
-        short = self.config.short_side
-        if short and min(picture.shape[-2:]) > short:
-            picture = functional.resize(picture, [short], antialias=True)
-            label = shrink_label(label, *picture.shape[-2:])
-        return picture.contiguous(), label
+        return shrunk(rgb, known, self.config.short_side)
 
 
 class RecoSource:

@@ -19,11 +19,9 @@ from pixgraph.pretrain.pictures import open_pictures
 from pixgraph.pretrain.shared_norm import placed
 from pixgraph.pretrain.trainer import Pretrainer, Settings
 from pixgraph.pretrain.views import ViewDataset
-from pixgraph.report.page import write_report
 from pixgraph.report.sheets import Sheet, save_sheets
 from pixgraph.training.device import resolve_device
 from pixgraph.training.distributed import ProcessGroup, World, local_rank
-from pixgraph.training.loop import record_environment
 from pixgraph.training.randomness import torch_seed
 from pixgraph.training.run import RunFolder, RunTitle, open_run
 from pixgraph.training.signals import StopSignals
@@ -74,23 +72,13 @@ def pretrain(config: PretrainConfig, resume: bool = False) -> RunFolder:
             batches = StepBatches(views, config.optim, world)
             signals, files = StopSignals(), digest(pictures.paths)
             trainer = Pretrainer(method, batches, config, run, files, export, world, signals)
-            if resume:
-                trainer.resume()
             if world.is_main:
-                record_environment(run, device, world.size, resume)
-                trained = sum(p.numel() for p in method.parameters() if p.requires_grad)
-                run.summarise({"pictures": len(pictures), "parameters": trained})
                 cells = min(MOST_CELLS, max(1, config.views.size // method.encoder.strides[0]))
                 if not (drawn := run.path / "pairs.png").exists():
                     write_pair_pictures(config, pictures, drawn, cells=cells)
                     sheet = Sheet("Positive pairs of the two views", drawn.read_bytes())
                     save_sheets(run.path, "pairs", "What is compared", [sheet])
-            try:
-                with signals:
-                    trainer.fit()
-            finally:
-                if world.is_main:
-                    write_report(run.path)
+            trainer.complete(resume, {"pictures": len(pictures)})
     return run
 
 

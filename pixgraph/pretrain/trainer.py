@@ -14,9 +14,11 @@ from pixgraph.errors import RunError
 from pixgraph.pretrain.batches import StepBatches, stream
 from pixgraph.pretrain.config import OptimConfig
 from pixgraph.pretrain.optimizers import build_optimizer
+from pixgraph.report.page import write_report
 from pixgraph.training.checkpoint import load_weights
 from pixgraph.training.distributed import World
 from pixgraph.training.identity import require_same_config
+from pixgraph.training.loop import record_environment
 from pixgraph.training.randomness import episode_seed, torch_seed
 from pixgraph.training.run import RunFolder
 from pixgraph.training.schedule import learning_rate
@@ -169,6 +171,34 @@ class Pretrainer(Session):
                 self.save()
             finally:
                 self._parts = iter(())  # ends the workers
+
+    def complete(self, resume: bool, facts: Mapping[str, Any], finish: Callable[[], None] | None = None) -> None:
+        """Train from the start, or from the last checkpoint, to the end; the run has a page whatever happens.
+
+        Args:
+            resume: Go on from the last checkpoint.
+            facts: What the run's summary says of the pictures; the number of parameters is added.
+            finish: What follows the last step (first process only).
+
+        Raises:
+            CheckpointError: There is no checkpoint to resume from, or it does not load.
+            TrainingStopped: See `fit`, as for the following.
+            RunError: The training diverged, the disk is full, or the checkpoint is of another run.
+            DataError: Too many pictures cannot be read.
+        """
+        if resume:
+            self.resume()
+        if self.world.is_main:
+            record_environment(self.run, self.device, self.world.size, resume)
+            self.run.summarise({**facts, "parameters": sum(p.numel() for p in self.parameters)})
+        try:
+            with self.stop:
+                self.fit()
+            if self.world.is_main and finish is not None:
+                finish()
+        finally:
+            if self.world.is_main:
+                write_report(self.run.path)
 
     def save(self) -> None:
         """Write the last checkpoint and the backbone (first process only)."""

@@ -12,7 +12,7 @@ from torchvision.transforms.v2 import functional
 
 from pixgraph.data.base import IGNORE, UNLABELLED
 from pixgraph.data.semantic import SemanticSplit
-from pixgraph.errors import DataError
+from pixgraph.errors import ConfigError, DataError
 from pixgraph.pretrain.kept import Kept
 from pixgraph.pretrain.pictures import CACHE_BYTES
 from pixgraph.pretrain.segmentation_network import SegmentationNetwork
@@ -33,6 +33,7 @@ class Validation:
         confusion: Of the last call.
 
     Raises:
+        ConfigError: More pictures are asked for than are labelled.
         DataError: No picture is labelled.
     """
 
@@ -47,11 +48,32 @@ class Validation:
         labelled = [i for i in range(len(split)) if split.has_label(i)]
         if not labelled:
             raise DataError(f"{split.name} ({split.split}): got no labelled picture, expected some to validate on")
-        wanted = min(pictures or len(labelled), len(labelled))
+        wanted = len(labelled) if pictures is None else pictures
+        if wanted > len(labelled):
+            raise ConfigError(
+                f"val_pictures: got {wanted}, expected 1 to {len(labelled)}, the labelled pictures of {split.name} "
+                f"({split.split}), or null for all; correct it"
+            )
         self.indices = [labelled[i * len(labelled) // wanted] for i in range(wanted)]
         self.split, self.side, self.stop = split, side, stop
         self.confusion = Confusion(range(split.classes))
         self._kept = Kept[tuple[torch.Tensor, np.ndarray]](cache_bytes)
+
+    def load(self) -> None:
+        """Read the pictures that stay in memory, so that a broken one is told before a training and not in its midst.
+
+        Pictures beyond that memory are left for the first call: they would be decoded for nothing.
+
+        Raises:
+            DataError: A file is missing or broken, or in no label read there is a pixel of a class.
+        """
+        annotated = False
+        for index in self.indices:
+            annotated = bool((self.picture(index)[1] != IGNORE).any()) or annotated
+            if annotated and self._kept.get(index) is None:
+                return
+        if not annotated:
+            raise self._nothing()
 
     @torch.no_grad()
     def __call__(self, network: SegmentationNetwork) -> dict[str, float]:
@@ -59,6 +81,9 @@ class Validation:
 
         Returns:
             ``miou`` and ``pixel_accuracy`` in 0..1.
+
+        Raises:
+            DataError: A file is missing or broken, or no pixel has a class.
         """
         network.eval()
         confusion = Confusion(range(self.split.classes))
@@ -66,6 +91,8 @@ class Validation:
             self.stop()
             picture, truth = self.picture(index)
             confusion.add(predict(network, picture, truth.shape)[0], truth)
+        if not confusion.counts.any():
+            raise self._nothing()
         self.confusion = confusion
         return {"miou": confusion.miou(), "pixel_accuracy": confusion.accuracy()}
 
@@ -78,6 +105,12 @@ class Validation:
         small = shrink(torch.from_numpy(np.ascontiguousarray(rgb)).permute(2, 0, 1).contiguous(), self.side)
         found = small, np.where(label == UNLABELLED, IGNORE, label).astype(np.uint8)
         return self._kept.put(index, found, small.nbytes + found[1].nbytes)
+
+    def _nothing(self) -> DataError:
+        return DataError(
+            f"{self.split.name} ({self.split.split}): got {len(self.indices)} labels without a pixel of any class, "
+            "expected some to validate on; annotate the pictures, or choose another split"
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """The last call's scores as JSON values, with the IoU of each class and the confusion matrix."""

@@ -74,6 +74,16 @@ def test_the_help_names_the_methods_and_their_options(capsys):
     assert "--pixel.temperature" in capsys.readouterr().out
 
 
+def test_full_resolution_has_a_unet_unless_told_otherwise(capsys):
+    words = ["pixpro_full", "--data", "pictures", "--print_config"]
+    assert command(*words) == 0
+    assert "backbone: unet\n" in capsys.readouterr().out
+    assert command(*words, "--backbone", "unet-small") == 0
+    assert "backbone: unet-small\n" in capsys.readouterr().out
+    assert command("pixpro_full", "--help") == 0
+    assert "default: unet)" in " ".join(capsys.readouterr().out.split())
+
+
 def test_pairs_are_drawn(root):
     assert command("pairs", "--data", "pictures", "--views.size", "32", "--out", "drawn.png") == 0
     with Image.open("drawn.png") as drawn:
@@ -94,7 +104,7 @@ def test_a_config_file_gives_the_settings_and_is_checked(root, capsys):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ([], "got 'no method', expected one of pixpro"),
+        ([], "got no method, expected one of pixpro"),
         (["simclr"], "got 'simclr', expected one of pixpro"),
         (["pixpro"], "data: got nothing, expected --data FOLDER"),
         (["pixpro", "--data", "absent"], "no folder absent"),
@@ -120,6 +130,15 @@ def test_bad_input_ends_in_one_line_and_code_2(root, words, message, capsys):
     assert message in error
     assert error.count("\n") == 1
     assert not (root / "runs").exists() or not any((root / "runs").glob("*/checkpoints/*"))
+
+
+def test_a_run_that_cannot_start_leaves_its_name_free(root, capsys):
+    words = ["pixpro_full", "--data", "pictures", "--backbone", "mobilenet_v2", *SIZE, "--run", "r"]
+    assert command(*words) == 2
+    assert "take a UNet, larger views, or a smaller limit" in capsys.readouterr().err
+    assert not (root / "runs" / "r").exists()
+    assert "r," not in (root / "runs" / "index.csv").read_text()
+    assert command("pixpro", "--data", "pictures", *SMALL, "--run", "r") == 0
 
 
 def test_broken_pictures_are_named_and_a_few_do_not_stop_the_run(root, capsys):

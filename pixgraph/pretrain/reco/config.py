@@ -54,11 +54,14 @@ class PseudoConfig:
     Attributes:
         weight: Weight of the loss on pseudo labels.
         conf_thresh: A picture's loss is multiplied by the share of its pixels that are at least so confident.
+        pixel_threshold: Pixels that are less confident have no pseudo label; 0: all have one, the authors' choice, with
+            which classes that are rare in the labelled pictures can die out in a short training.
         weak_threshold: Pixels that are at least so confident take part in the contrast.
     """
 
     weight: float = 1.0
     conf_thresh: float = 0.97
+    pixel_threshold: float = 0.0
     weak_threshold: float = 0.7
 
 
@@ -103,7 +106,7 @@ class RecoConfig:
     """Train a network to segment from a few labels, with a mean teacher's pseudo labels and regional contrast (ReCo).
 
     Four trainings in one: from whole or from partial labels (`labels.ratio`), supervised alone (`mixing` none) or with
-    pseudo labels. The flags of the reproduction are understood too: --num-labeled, --label-ratio, --mixing-strategy,
+    pseudo labels. Flags of other implementations are understood too: --num-labeled, --label-ratio, --mixing-strategy,
     --reco-weight, --iterations and so on.
 
     Attributes:

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from pixgraph.data.base import UNLABELLED
-from pixgraph.data.budget import LabelChoice, choose_labelled
+from pixgraph.data.budget import LabelChoice, choose_labelled, require_classes
 from pixgraph.data.partial import partial_label
 from pixgraph.data.semantic import SemanticSplit
 from pixgraph.pretrain.labelled_source import LabelledSource, RecoSource
@@ -60,11 +60,18 @@ def choose(split: SemanticSplit, config: BudgetConfig, seed: int) -> Labels:
 
     Raises:
         ConfigError: The budget is larger than the data, or leaves a class without a label.
+        DataError: No picture is labelled, or none shows some class.
     """
     seed = seed if config.seed is None else config.seed
     choice = choose_labelled(
-        split, num_labeled=config.num_labeled, fraction=config.fraction, seed=seed, min_classes=config.min_classes
+        split,
+        num_labeled=config.num_labeled,
+        fraction=config.fraction,
+        seed=seed,
+        min_classes=config.min_classes,
+        option="labels.num_labeled",
     )
+    require_classes(split)
     rest = [key for key in split.keys if key not in set(choice.keys)]
     others = rest if rest and config.ratio is None else list(split.keys)
     return Labels(choice, Annotation(list(choice.keys), config.ratio, seed), others)

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from pixgraph.data.base import UNLABELLED
 from pixgraph.losses.reco import RecoTerm, reco_loss
 from pixgraph.pretrain.labelled_source import LabelledBatch, RecoBatch
 from pixgraph.pretrain.labelled_views import strong_views
@@ -69,7 +70,8 @@ class ReCo(nn.Module):
         seen = [labelled_cells(logits, embedding, labelled.labels)] if own.reco else []
         if pseudo is not None:
             logits, embedding = self.student(pseudo.images)
-            term, eta = unsupervised_loss(logits, pseudo.labels, pseudo.confidences, own.pseudo.conf_thresh)
+            labels = pseudo.labels.masked_fill(pseudo.confidences < own.pseudo.pixel_threshold, UNLABELLED)
+            term, eta = unsupervised_loss(logits, labels, pseudo.confidences, own.pseudo.conf_thresh)
             loss = loss + own.pseudo.weight * term
             logs |= {"unsupervised": term.detach(), "sure": eta.mean()}
             if own.reco:

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from pixgraph.config_check import check
-from pixgraph.data.semantic import SemanticSplit, open_splits
+from pixgraph.data.semantic import SemanticSplit, open_splits, refuse_shared
 from pixgraph.pretrain.batches import StepBatches
 from pixgraph.pretrain.config import given_weights, starting_point
 from pixgraph.pretrain.encoders import save_backbone
@@ -21,11 +21,9 @@ from pixgraph.pretrain.segmentation_network import build_segmentation_network
 from pixgraph.pretrain.shared_norm import placed
 from pixgraph.pretrain.trainer import Pretrainer
 from pixgraph.pretrain.validation import Validation
-from pixgraph.report.page import write_report
 from pixgraph.training.atomic import write_json
 from pixgraph.training.device import resolve_device
 from pixgraph.training.distributed import ProcessGroup, World, local_rank
-from pixgraph.training.loop import record_environment
 from pixgraph.training.randomness import torch_seed
 from pixgraph.training.records import plain
 from pixgraph.training.run import RunFolder, RunTitle, open_run
@@ -61,10 +59,12 @@ def train_reco(config: RecoConfig, resume: bool = False) -> RunFolder:
     with ProcessGroup("nccl" if device.type == "cuda" else "gloo") as world:
         check_shares(config, world)
         split, scored = open_splits(config.data, "train", config.val_split)
+        refuse_shared(split, scored)
         labels = choose(split, config.labels, config.seed)
         signals = StopSignals()
         stop = signals.breaks(world.size)
         validation = Validation(scored, config.views.short_side, config.val_pictures, stop, config.cache_mb * 2**20)
+        validation.load()
         method = make_method(config, split.classes, device, world)
         title = RunTitle("reco", {"dataset": split.name, "method": described(config)})
         with open_run(config, resume, world, title) as run:
@@ -86,20 +86,10 @@ def train_reco(config: RecoConfig, resume: bool = False) -> RunFolder:
                 signals,
                 lambda: validation(method.network),
             )
-            if resume:
-                trainer.resume()
-            if world.is_main:
-                record_environment(run, device, world.size, resume)
+            if world.is_main and not resume:
                 labels.choice.save(run.path / "labels.json")
-                run.summarise(_facts(split, labels, method))
-            try:
-                with signals:
-                    trainer.fit()
-                if world.is_main:
-                    _show(run, config, split, labels, validation, method)
-            finally:
-                if world.is_main:
-                    write_report(run.path)
+            facts = _facts(split, labels)
+            trainer.complete(resume, facts, lambda: _show(run, config, split, labels, validation, method))
     return run
 
 
@@ -135,13 +125,12 @@ def _made_from(config: RecoConfig, split: SemanticSplit, labels: Labels) -> str:
     return f"ReCo ({described(config)}) on {kept}, from {start}"
 
 
-def _facts(split: SemanticSplit, labels: Labels, method: ReCo) -> dict[str, Any]:
+def _facts(split: SemanticSplit, labels: Labels) -> dict[str, Any]:
     return {
         "pictures": len(split),
         "labelled": len(labels.choice.keys),
         "labels_hash": labels.choice.hash,
         "classes": split.classes,
-        "parameters": sum(p.numel() for p in method.parameters() if p.requires_grad),
     }
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from pixgraph.config_check import check
-from pixgraph.data.semantic import SemanticSplit, open_semantic, open_splits
+from pixgraph.data.semantic import SemanticSplit, open_semantic, open_splits, refuse_shared
 from pixgraph.data.subset import hold_out
 from pixgraph.pretrain.batches import StepBatches
 from pixgraph.pretrain.config import given_weights, starting_point
@@ -31,11 +31,9 @@ from pixgraph.pretrain.spml.tag_labels import TagLabeller, write_labels
 from pixgraph.pretrain.spml.weak_labels import PSEUDO, PseudoLabels, WeakLabels
 from pixgraph.pretrain.trainer import Pretrainer
 from pixgraph.pretrain.validation import Validation
-from pixgraph.report.page import write_report
 from pixgraph.training.atomic import write_json
 from pixgraph.training.device import resolve_device
 from pixgraph.training.distributed import ProcessGroup, World, local_rank
-from pixgraph.training.loop import record_environment
 from pixgraph.training.randomness import torch_seed
 from pixgraph.training.records import plain
 from pixgraph.training.run import RunFolder, RunTitle, open_run
@@ -68,18 +66,20 @@ def pretrain_spml(config: SPMLConfig, resume: bool = False) -> RunFolder:
     with ProcessGroup("nccl" if device.type == "cuda" else "gloo") as world:
         check_shares(config, world)
         train, scored = chosen_splits(config)
+        refuse_shared(train, scored)
         labels = WeakLabels(train, config.annotation, config.marks)
+        signals = StopSignals()
+        stop = signals.breaks(world.size)
+        validation = Validation(scored, config.views.short_side, config.val_pictures, stop)
+        validation.load()
         method = make_method(config, train, device, world)
         tagged = fit_tags(config, labels, method, device) if config.annotation == "tags" else None
         with open_run(config, resume, world, _title(config, train)) as run:
-            signals = StopSignals()
             if tagged is not None:
                 labels.pseudo = PseudoLabels(run.path / PSEUDO, train)
                 if world.is_main:
                     write_labels(tagged, train, labels.pseudo.missing(labels.indices), labels.tags, run.path / PSEUDO)
                 world.barrier()
-            stop = signals.breaks(world.size)
-            validation = Validation(scored, config.views.short_side, config.val_pictures, stop)
 
             def export(step: int) -> None:
                 """Write the network as a backbone that says where it comes from."""
@@ -98,20 +98,8 @@ def pretrain_spml(config: SPMLConfig, resume: bool = False) -> RunFolder:
                 lambda: validation(method.labeller()),
                 build_optimizer(method, config.optim, method.heads(), config.head_scale),
             )
-            if resume:
-                trainer.resume()
-            if world.is_main:
-                record_environment(run, device, world.size, resume)
-                trained = sum(p.numel() for p in method.parameters() if p.requires_grad)
-                run.summarise({"pictures": len(labels.indices), "parameters": trained, "regions": config.spml.regions})
-            try:
-                with signals:
-                    trainer.fit()
-                if world.is_main:
-                    _show(run, config, validation, method, source)
-            finally:
-                if world.is_main:
-                    write_report(run.path)
+            facts = {"pictures": len(labels.indices), "regions": config.spml.regions}
+            trainer.complete(resume, facts, lambda: _show(run, config, validation, method, source))
     return run
 
 

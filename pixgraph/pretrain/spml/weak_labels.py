@@ -10,11 +10,12 @@ from typing import cast
 import numpy as np
 
 from pixgraph.data.annotation_sets import SavedAnnotations
-from pixgraph.data.annotations import AnnotationKind, make_annotation, thicken
+from pixgraph.data.annotations import KINDS, AnnotationKind, make_annotation, thicken
 from pixgraph.data.base import UNLABELLED
-from pixgraph.data.budget import choose_labelled
+from pixgraph.data.budget import choose_labelled, require_classes
 from pixgraph.data.images import read_mask
 from pixgraph.data.layout import some
+from pixgraph.data.partial import SHARES
 from pixgraph.data.semantic import SemanticSplit
 from pixgraph.errors import ConfigError, DataError
 from pixgraph.pretrain.spml.config import MarksConfig
@@ -22,6 +23,11 @@ from pixgraph.pretrain.spml.config import MarksConfig
 THIN = ("points", "scribbles")
 """Annotations that grow by `MarksConfig.thicken` pixels."""
 
+MEANT = {
+    **{kind: tuple(dict.fromkeys((kind, "tags"))) for kind in KINDS},
+    **dict.fromkeys(SHARES, ("masks", *THIN, "tags")),
+}
+"""What `pixgraph data annotate --kind` wrote, and the annotations that it serves as; each shows the tags, too."""
 
 PSEUDO = "labels"
 """Folder of a run that holds the labels that were made from tags."""
@@ -69,7 +75,7 @@ class WeakLabels:
 
     Raises:
         ConfigError: The budget is larger than the data or leaves out a class, or settings contradict.
-        DataError: There are no files, or none marks some class.
+        DataError: There are no files or no labelled pictures, or none marks some class.
     """
 
     def __init__(self, split: SemanticSplit, kind: str, marks: MarksConfig) -> None:
@@ -77,7 +83,8 @@ class WeakLabels:
         self.pseudo: PseudoLabels | None = None
         self.saved = None if marks.folder is None else SavedAnnotations(marks.folder, split)
         if self.saved is None:
-            chosen = choose_labelled(split, marks.num_pictures, seed=marks.seed)
+            chosen = choose_labelled(split, marks.num_pictures, seed=marks.seed, option="marks.num_pictures")
+            require_classes(split)
             places = {key: index for index, key in enumerate(split.keys)}
             self.indices = sorted(places[key] for key in chosen.keys)
             return
@@ -85,6 +92,12 @@ class WeakLabels:
             raise ConfigError(
                 f"marks.num_pictures: got {marks.num_pictures} beside marks.folder, expected one of them: the folder's "
                 "pictures are all used; leave one out"
+            )
+        meant = MEANT.get(str(self.saved.kind), KINDS)
+        if kind not in meant:
+            raise ConfigError(
+                f"annotation: got {kind} with marks.folder {marks.folder}, whose annotations are {self.saved.kind}, "
+                f"expected {' or '.join(meant)}; correct it, or annotate with --kind {kind}"
             )
         self.indices = sorted(self.saved.files)
         self._refuse_missing()

@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from spoiled_camvid import SPOILED
+from tiny_reco import write_camvid
 
 from pixgraph.backbones.build import build_backbone
 from pixgraph.cli.main import main
@@ -149,8 +151,11 @@ def test_the_page_shows_scores_and_pictures(camvid, root):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--num-labeled", "7"], "num_labeled: got 7, expected 1 to 6"),
+        (["--num-labeled", "7"], "error: labels.num_labeled: got 7, expected 1 to 6"),
+        (["--labels.min_classes", "99"], "error: labels.min_classes: got 99, expected 1 to the 11 classes"),
         (["--val_split", "holdout"], "got split 'holdout', expected one of train, val, test"),
+        (["--val_split", "train"], "val_split: got 'train', of whose 6 pictures 6 are also trained on"),
+        (["--val_pictures", "4"], "val_pictures: got 4, expected 1 to 3, the labelled pictures of camvid (val)"),
         (["--network", "vit"], "'vit': cannot be trained to segment"),
         (["--network", "unet"], "unet has no ImageNet weights"),
         (["--weights", "absent.pt"], "absent.pt: no such file"),
@@ -175,3 +180,13 @@ def test_a_run_does_not_go_on_with_other_labels(camvid, root, capsys):
     assert command(camvid, "--run", "r", "--save-interval", "1") == 0
     assert main(["pretrain", "reco", "--resume", "runs/r", "--label-ratio", "p1"]) == 2
     assert "labels.ratio" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("spoil", "words"), SPOILED)
+def test_data_that_cannot_serve_are_refused_before_the_run_exists(root, spoil, words, capsys):
+    spoil(write_camvid(root / "own"))
+    assert command(root / "own", "--run", "r") == 2
+    error = capsys.readouterr().err
+    assert re.search(words, error)
+    assert error.count("\n") == 1
+    assert not (root / "runs").exists()

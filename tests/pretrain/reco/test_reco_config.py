@@ -39,6 +39,7 @@ def test_the_seeds_commands_run_as_they_are():
 def test_defaults_are_those_of_the_authors():
     config = RecoConfig("camvid:x")
     assert (config.contrast.num_queries, config.contrast.num_negatives, config.contrast.temperature) == (256, 512, 0.5)
+    assert config.pseudo.pixel_threshold == 0
     assert (config.contrast.threshold, config.pseudo.conf_thresh, config.pseudo.weak_threshold) == (0.97, 0.97, 0.7)
     assert (config.teacher.decay, config.teacher.mode) == (0.99, "train")
     assert (config.optim.steps, config.optim.lr, config.optim.schedule) == (40000, 2.5e-3, "poly")

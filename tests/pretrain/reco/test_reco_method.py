@@ -58,6 +58,28 @@ def test_conf_thresh_weighs_the_pseudo_labels(camvid):
     assert high["unsupervised"] == 0 < low["unsupervised"]
 
 
+def test_pixel_threshold_drops_single_pseudo_labels(camvid, monkeypatch):
+    import pixgraph.pretrain.reco.method as module
+
+    found = []
+    real = module.unsupervised_loss
+
+    def spy(logits, label, confidence, threshold):
+        found.append((label, confidence))
+        return real(logits, label, confidence, threshold)
+
+    monkeypatch.setattr(module, "unsupervised_loss", spy)
+    loss_of(config_of(camvid))
+    every, confidence = found.pop()
+    middle = float(confidence[every < 254].median())
+    loss_of(config_of(camvid, pseudo={"pixel_threshold": middle}))
+    some, _ = found.pop()
+    kept = confidence >= middle
+    assert torch.equal(some[kept], every[kept])
+    assert (some[~kept] == 254).all()
+    assert 0 < int((some < 254).sum()) < int((every < 254).sum())
+
+
 def test_weak_threshold_lets_pseudo_labels_into_the_contrast(camvid, monkeypatch):
     counts = []
     for threshold in (0.0, 1.0):

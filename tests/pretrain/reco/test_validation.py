@@ -4,7 +4,7 @@ import torch
 from torch import nn
 
 from pixgraph.data.semantic import open_semantic
-from pixgraph.errors import DataError
+from pixgraph.errors import ConfigError, DataError
 from pixgraph.pretrain.validation import Validation, predict
 
 
@@ -73,6 +73,28 @@ def test_memory_is_bounded(camvid, network):
     assert small.picture(0)[1] is small.picture(0)[1]
 
 
+def test_pictures_are_read_beforehand_as_far_as_they_stay_in_memory(camvid):
+    split = open_semantic(f"camvid:{camvid}", "val")
+    read = []
+    real = split.read
+    split.read = lambda index: read.append(index) or real(index)
+    small, large = Validation(split, 0, cache_bytes=40 * 48 * 4), Validation(split, 0)
+    small.load()
+    assert read == [0, 1]  # the second one does not fit
+    large.load()
+    assert len(large._kept) == 3
+
+
+def test_labels_without_a_class_are_told(camvid, network):
+    split = open_semantic(f"camvid:{camvid}", "val")
+    split.read_label = lambda index: np.full((40, 48), 254 + index % 2, np.uint8)
+    words = r"camvid \(val\): got 3 labels without a pixel of any class, expected some to validate on"
+    with pytest.raises(DataError, match=words):
+        Validation(split, 0, cache_bytes=1).load()
+    with pytest.raises(DataError, match=words):
+        Validation(split, 0)(network)
+
+
 def test_breaking_off_and_nothing_to_score(camvid, network):
     split = open_semantic(f"camvid:{camvid}", "val")
 
@@ -81,6 +103,8 @@ def test_breaking_off_and_nothing_to_score(camvid, network):
 
     with pytest.raises(KeyboardInterrupt):
         Validation(split, 0, stop=stop)(network)
+    with pytest.raises(ConfigError, match="val_pictures: got 4, expected 1 to 3, the labelled pictures of camvid"):
+        Validation(split, 0, pictures=4)
     split.has_label = lambda index: False
     with pytest.raises(DataError, match=r"camvid \(val\): got no labelled picture, expected some to validate on"):
         Validation(split, 0)

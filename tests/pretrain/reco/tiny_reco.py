@@ -32,13 +32,20 @@ def frame(seed):
 
 
 def write_camvid(root, pictures=6):
-    """SegNet's layout with so many training frames, and half as many of the others."""
+    """SegNet's layout with so many training frames, and half as many of the others.
+
+    In each training frame the seven classes of no colour have a pixel in the strip of void: nothing can be learned of
+    a class that none shows.
+    """
     for offset, split in enumerate(("train", "val", "test")):
         (root / split).mkdir(parents=True)
         (root / f"{split}annot").mkdir()
         names = []
         for i in range(pictures if split == "train" else pictures // 2):
             rgb, mask = frame(100 * offset + i)
+            if split == "train":
+                others = [c for c in range(11) if c not in COLOURS]
+                mask[-1, : len(others)] = others
             Image.fromarray(rgb).save(root / split / f"{i}.png")
             Image.fromarray(mask).save(root / f"{split}annot" / f"{i}.png")
             names.append(f"/SegNet/CamVid/{split}/{i}.png /SegNet/CamVid/{split}annot/{i}.png\n")

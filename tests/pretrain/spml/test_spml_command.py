@@ -1,6 +1,7 @@
 """`pixgraph pretrain spml` on a tiny data set: runs, resumes to the bit, refuses what cannot be."""
 
 import json
+import re
 import sys
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).parent))
 from small_camvid import options, small_camvid
+from spoiled_camvid import SPOILED
 
 from pixgraph.backbones.build import build_backbone
 from pixgraph.cli.main import main
@@ -124,9 +126,11 @@ def test_worker_processes_change_nothing(root):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"marks__num_pictures": 99}, "num_labeled: got 99, expected 1 to 3"),
+        ({"marks__num_pictures": 99}, "error: marks.num_pictures: got 99, expected 1 to 3"),
         ({"marks__folder": "absent"}, "annotations: no folder absent"),
-        ({"val_split": "holiday"}, "holiday"),
+        ({"val_split": "holiday"}, "error: val_split holiday: "),
+        ({"val_split": "train"}, "val_split: got 'train', of whose 3 pictures 3 are also trained on"),
+        ({"val_pictures": 4}, "val_pictures: got 4, expected 1 to 3"),
         ({"network": "unet-huge"}, "network 'unet-huge'"),
         ({"spml__grid": "[2]"}, "spml.grid: got [2], expected two numbers"),
         ({"spml__k_sem_ann": 50}, "spml.k_sem_ann: got 50.0, expected a number in (0, 40] or null"),
@@ -157,6 +161,16 @@ def test_pictures_held_out_are_scored_and_not_trained_on(root):
     again = score_run("runs/r", "val", device="cpu")
     assert (again["miou"], again["step"]) == (scores["miou"], 3)
     assert again["retrieval"]["classes"] == list(CLASSES)
+
+
+@pytest.mark.parametrize(("spoil", "message"), SPOILED)
+def test_data_that_cannot_serve_are_refused_before_the_run_exists(root, spoil, message, capsys):
+    spoil(root / "camvid")
+    assert main(words(val_pictures=3)) == 2
+    error = capsys.readouterr().err
+    assert re.search(message, error)
+    assert error.count("\n") == 1
+    assert not (root / "runs").exists()
 
 
 def test_no_data_is_told(capsys):

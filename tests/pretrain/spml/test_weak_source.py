@@ -13,6 +13,8 @@ from fake_own import MemoryDataset
 from pixgraph.data.annotation_sets import write_annotations
 from pixgraph.data.annotations import make_annotation
 from pixgraph.data.base import UNLABELLED
+from pixgraph.data.mark_types import Annotation
+from pixgraph.data.partial import partial_label
 from pixgraph.data.semantic import SemanticSplit
 from pixgraph.errors import ConfigError, DataError
 from pixgraph.pretrain.labelled_views import LabelledViewConfig
@@ -73,7 +75,7 @@ def test_marks_of_another_seed_are_others_and_the_digest_tells(split):
 
 def test_a_budget_of_pictures(split):
     assert len(labels(split, num_pictures=2).indices) == 2
-    with pytest.raises(ConfigError, match="num_labeled: got 9, expected 1 to 5"):
+    with pytest.raises(ConfigError, match=r"^marks\.num_pictures: got 9, expected 1 to 5"):
         labels(split, num_pictures=9)
 
 
@@ -93,6 +95,36 @@ def test_a_class_that_no_file_marks_is_named(split, tmp_path):
         labels(split, folder=str(tmp_path / "few"))
     with pytest.raises(DataError, match="no folder"):
         labels(split, folder=str(tmp_path / "absent"))
+
+
+def test_a_class_on_no_picture_is_refused_before_the_training():
+    masks = {f"p{i}": np.minimum(blocks(i), 1) for i in range(3)}
+    with pytest.raises(DataError, match="none of the 3 labelled pictures shows dog, expected every class"):
+        labels(SemanticSplit(MemoryDataset(masks, {1: "cat", 2: "dog"}, "train")))
+
+
+def saved(split, folder, kind):
+    made = [(i, make_annotation(split.read_label(i), kind, 0, split.keys[i])) for i in range(len(split))]
+    write_annotations(folder, split, made, {"kind": kind})
+    return str(folder)
+
+
+@pytest.mark.parametrize(("kind", "other"), [("boxes", "points"), ("points", "masks"), ("tags", "boxes")])
+def test_annotations_of_another_kind_are_refused(split, tmp_path, kind, other):
+    folder = saved(split, tmp_path / "marks", kind)
+    expected = "tags" if kind == "tags" else f"{kind} or tags"
+    with pytest.raises(ConfigError, match=f"annotation: got {other} with .*are {kind}, expected {expected}; correct"):
+        labels(split, other, folder=folder)
+    assert labels(split, kind, folder=folder).saved.kind == kind
+    assert labels(split, "tags", folder=folder)(0)[1].sum() >= 2
+
+
+def test_partial_labels_serve_as_masks_or_marks_but_not_as_boxes(split, tmp_path):
+    made = [(i, Annotation(partial_label(split.read_label(i), "p5", 0, split.keys[i]))) for i in range(len(split))]
+    write_annotations(tmp_path / "p5", split, made, {"kind": "p5"})
+    assert len(labels(split, "masks", folder=str(tmp_path / "p5")).indices) == 5
+    with pytest.raises(ConfigError, match="annotations are p5, expected masks or points or scribbles or tags"):
+        labels(split, "boxes", folder=str(tmp_path / "p5"))
 
 
 def source(split, seed=0, kind="masks", regions="slic", **config):
