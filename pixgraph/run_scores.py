@@ -209,7 +209,7 @@ def _trained_run(run: str) -> RunFolder:
     from pixgraph.training.records import read_config
     from pixgraph.training.run import RunFolder
 
-    path = Path(run)
+    path = Path(run).resolve()
     return RunFolder.open(build(Config, {**read_config(path), "runs": str(path.parent), "run": path.name}))
 
 

@@ -47,8 +47,8 @@ class GraphObjective:
         self.options, self.base = options, base_config(options)
         self.store = _store(options)
         self.blocks: list[Block] = draw_blocks(
-            options.sources,
-            source_titles(options.sources),
+            options.scored,
+            source_titles(options.scored),
             self.store,
             options.split,
             options.shots,

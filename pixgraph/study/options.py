@@ -46,7 +46,8 @@ class StudyOptions:
         space: YAML file of factors; the package's own when not given, see `pixgraph study space`.
         storage: URL of the database, for workers on several machines; an SQLite file in `out` when not given.
         workers: Processes of this command; the same command started elsewhere joins the study.
-        sources: Data sets to score on; the first one's training classes are trained on in mode "train".
+        data: Data set to score on; its training classes are trained on in mode "train".
+        sources: Several data sets to score on instead; the first one's training classes are trained on.
         split: Whose classes are scored; "all" for a folder without splits.
         shots: Labelled pictures of each class, each number for itself.
         seeds: Number of episode lists.
@@ -72,7 +73,8 @@ class StudyOptions:
     space: str | None = None
     storage: str | None = None
     workers: int = 1
-    sources: list[SourceConfig] = field(default_factory=lambda: [SourceConfig()])
+    data: SourceConfig = field(default_factory=SourceConfig)
+    sources: list[SourceConfig] = field(default_factory=list)
     split: Literal["val", "all"] = "val"
     shots: list[int] = field(default_factory=lambda: [1])
     seeds: int = 3
@@ -90,6 +92,11 @@ class StudyOptions:
     device: str = "cpu"
 
     @property
+    def scored(self) -> list[SourceConfig]:
+        """The data sets to score on."""
+        return self.sources or [self.data]
+
+    @property
     def part(self) -> str:
         """Name of this part of the study."""
         return self.name or f"{self.mode}-{self.sampler}"
@@ -101,8 +108,8 @@ def check_options(options: StudyOptions) -> StudyOptions:
     Raises:
         ConfigError: There is no data set, one is named twice, or an option is out of range.
     """
-    if not options.sources:
-        raise ConfigError("sources: got an empty list, expected at least one data set, such as [{name: synthetic}]")
+    if options.sources and options.data != SourceConfig():
+        raise ConfigError("data: got a data set beside sources, expected one of them; leave the other out")
     shots = options.shots
     if not shots or min(shots) < 1 or len(set(shots)) < len(shots):
         raise ConfigError(f"shots: got {shots}, expected one or more different numbers >= 1")
@@ -113,7 +120,7 @@ def check_options(options: StudyOptions) -> StudyOptions:
         raise ConfigError(f"n_unlabelled: got {options.n_unlabelled}, expected 0 or more")
     if options.trials is not None and options.trials < 1:
         raise ConfigError(f"trials: got {options.trials}, expected at least 1")
-    titles = source_titles(options.sources)
+    titles = source_titles(options.scored)
     if len(set(titles)) < len(titles):
         raise ConfigError(f"sources: got {', '.join(titles)}, expected each once")
     check(base_config(options))
@@ -139,7 +146,7 @@ def base_config(options: StudyOptions) -> Config:
     return build(
         Config,
         {
-            "data": dataclasses.asdict(options.sources[0]),
+            "data": dataclasses.asdict(options.scored[0]),
             "episodes": dataclasses.asdict(options.episode),
             **{k: dataclasses.asdict(getattr(options, k)) for k in ("backbone", "graph", "model", "loss", "train")},
             "seed": options.seed,
@@ -158,6 +165,8 @@ def fixed_settings(options: StudyOptions, space: str) -> str:
     values: dict[str, Any] = dataclasses.asdict(options)
     for key in PLACES:
         del values[key]
+    values["sources"] = values["sources"] or [values["data"]]
+    del values["data"]
     for source in values["sources"]:
         source["root"] = None if source["root"] is None else Path(source["root"]).name
     weights = values["backbone"]["weights"]

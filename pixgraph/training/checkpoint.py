@@ -14,6 +14,7 @@ A checkpoint is what `torch.save` makes of a dictionary with these entries (vers
 from __future__ import annotations
 
 import io
+import os
 import pickle
 import zipfile
 import zlib
@@ -24,6 +25,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
+from pixgraph.arguments import checked
 from pixgraph.errors import CheckpointError
 from pixgraph.training.atomic import write_atomic
 from pixgraph.version import __version__
@@ -128,9 +130,7 @@ def load_network(run: str | Path, device: torch.device | str = "cpu") -> Trained
     from pixgraph.models.network import PixGraphNet
 
     path = find_checkpoint(run)
-    state = load_checkpoint(path)
-    if "network" not in state:
-        raise CheckpointError(f"{path} is of a pretraining; pass it as --backbone.weights, and train the GNN on it")
+    state = load_trained(path)
     config = build(Config, state["config"])
     network = PixGraphNet(tuple(state["channels"]), config.model)
     average = state["average"]
@@ -140,13 +140,32 @@ def load_network(run: str | Path, device: torch.device | str = "cpu") -> Trained
     )
 
 
+def load_trained(path: Path) -> dict[str, Any]:
+    """The checkpoint of a trained GNN.
+
+    Raises:
+        CheckpointError: See `load_checkpoint`; or it is of a pretraining, or lacks an entry.
+    """
+    state = load_checkpoint(path)
+    if "method" in state:
+        raise CheckpointError(f"{path} is of a pretraining; pass it as --backbone.weights, and train the GNN on it")
+    kinds: dict[str, type | tuple[type, ...]] = {"config": dict, "channels": (list, tuple), "backbone": dict}
+    kinds |= {"network": dict, "step": int}
+    wrong = [name for name, kind in kinds.items() if not isinstance(state.get(name), kind)]
+    wrong += [name for name in ("average", "best") if name not in state]
+    if wrong:
+        raise CheckpointError(f"{path} has no {', '.join(wrong)}, expected the checkpoint of a training; {_ADVICE}")
+    return state
+
+
 def find_checkpoint(run: str | Path) -> Path:
     """The checkpoint meant by a run folder or by a file.
 
     Raises:
         CheckpointError: There is no such folder or file, or the folder holds no checkpoint.
+        ConfigError: It is no path.
     """
-    run = Path(run)
+    run = Path(checked("checkpoint", run, (str, os.PathLike), "a run folder or a checkpoint file"))
     if not run.is_dir():
         if not run.exists():
             raise CheckpointError(f"no run or checkpoint at {run}; {_EXPECTED}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from pixgraph.errors import RunError
@@ -45,13 +45,30 @@ def record_run(runs: str | Path, run: str, values: Mapping[str, object]) -> None
     Raises:
         RunError: The folder cannot be written.
     """
-    folder = Path(runs)
+
+    def changed(rows: dict[str, dict[str, str]]) -> None:
+        row = rows.setdefault(run, {"run": run})
+        row.update({key: "" if value is None else str(value) for key, value in values.items()})
+
+    _rewrite(Path(runs), changed)
+
+
+def forget_run(runs: str | Path, run: str) -> None:
+    """Drop the line of one run, if it has one.
+
+    Raises:
+        RunError: The folder cannot be written.
+    """
+    _rewrite(Path(runs), lambda rows: rows.pop(run, None))
+
+
+def _rewrite(folder: Path, change: Callable[[dict[str, dict[str, str]]], object]) -> None:
+    """Let `change` edit the lines by run, while no other process does."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with FileLock(folder / ".index.lock", wait=True):
             rows = {row["run"]: row for row in read_ledger(folder)}
-            row = rows.setdefault(run, {"run": run})
-            row.update({key: "" if value is None else str(value) for key, value in values.items()})
+            change(rows)
             columns = list(dict.fromkeys([*COLUMNS, *(c for r in rows.values() for c in r)]))
             text = io.StringIO()
             writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")

@@ -46,15 +46,17 @@ class Progress:
 
     def validated(self, step: int, miou: float, best: float) -> None:
         """A validation is done; `best` is the best mIoU so far, this one included."""
-        loss = sum(self._losses) / len(self._losses) if self._losses else float("nan")
-        per_step = (time.perf_counter() - self._since) / max(1, len(self._losses))
+        steps, losses, seconds = len(self._losses), self._losses, time.perf_counter() - self._since
         self._losses, self._since = [], time.perf_counter()
         self._values["val mIoU"] = f"{miou:.4f} (best {best:.4f})"
         if self._bar is not None:
             self._bar.set_postfix(self._values)
         elif self._shown:
-            scores = f"loss {loss:.4f}  val mIoU {miou:.4f}  best {best:.4f}"
-            print(f"step {step}/{self._steps}  {scores}  {per_step:.2f} s/step", file=self._stream, flush=True)
+            words = [f"step {step}/{self._steps}", f"val mIoU {miou:.4f}", f"best {best:.4f}"]
+            if steps:  # none right after a resume
+                words[1:1] = [f"loss {sum(losses) / steps:.4f}"]
+                words.append(f"{seconds / steps:.2f} s/step")
+            print("  ".join(words), file=self._stream, flush=True)
 
     def logged(self, step: int, values: Mapping[str, Any], every: int = 100) -> None:
         """Show the loss and the spread of the embedding, in a file only now and then.

@@ -16,22 +16,27 @@ import contextlib
 import dataclasses
 import json
 import os
+import shutil
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import TracebackType
 from typing import Any, ClassVar, Protocol
 
 import yaml
 
-from pixgraph.errors import ConfigError, PixgraphError, RunError
+from pixgraph.errors import CheckpointError, ConfigError, DataError, DependencyError, PixgraphError, RunError
 from pixgraph.training.atomic import remove_temporaries, sync_folder, write_atomic, write_json
 from pixgraph.training.checkpoint import save_checkpoint
 from pixgraph.training.distributed import World
 from pixgraph.training.identity import require_same_config
-from pixgraph.training.ledger import record_run
+from pixgraph.training.ledger import forget_run, record_run
 from pixgraph.training.lock import FileLock, Locked
 from pixgraph.training.records import plain, read_config, read_metrics, read_summary
+
+MENDED_OUTSIDE = (ConfigError, DataError, CheckpointError, DependencyError)
+"""Errors after which a run is started again with other settings, files or libraries."""
 
 
 class RunSettings(Protocol):
@@ -72,7 +77,8 @@ def episodes_title(config: Any) -> RunTitle:
 class RunFolder:
     """One run, held by one process; a context manager that gives the lock back.
 
-    Make one with `RunFolder.create` or `RunFolder.open`.
+    Make one with `RunFolder.create` or `RunFolder.open`. A new run that one of `MENDED_OUTSIDE` stops before its first
+    checkpoint leaves nothing, so that the corrected command can take the same name.
 
     Attributes:
         path: The folder.
@@ -85,17 +91,21 @@ class RunFolder:
         self.config = config
         self.title = episodes_title(config) if title is None else title
         self._lock = lock
+        self._new = self._new_folder = False
 
     @classmethod
     def create(cls, config: RunSettings, title: RunTitle | None = None) -> RunFolder:
         """Start a run in the folder `config.runs`/`config.run`, or under a fresh name of its title and time.
 
         Raises:
+            ConfigError: `config.run` is no plain name.
             RunError: A run of that name exists or is being written, or the folder cannot be made.
         """
+        _check_name(config.run)
         title = episodes_title(config) if title is None else title
-        path, lock = _claim(Path(config.runs), config.run, title.stem)
+        path, lock, new_folder = _claim(Path(config.runs), config.run, title.stem)
         run = cls(path, config, lock, title)
+        run._new, run._new_folder = True, new_folder
         if (path / "config.yaml").exists():
             lock.release()
             raise RunError(f"run {path} exists already; continue it with --resume, or give another name with --run")
@@ -114,11 +124,12 @@ class RunFolder:
         """Take up the run `config.runs`/`config.run` where it stopped.
 
         Raises:
-            ConfigError: `config.run` is not given.
+            ConfigError: `config.run` is not given, or is no plain name.
             RunError: There is no such run, it was made with another configuration, or another process holds it.
         """
         if config.run is None:
             raise ConfigError("run: got nothing, expected the name of the run to resume: give --run NAME")
+        _check_name(config.run)
         path = Path(config.runs) / config.run
         if not (path / "config.yaml").is_file():
             raise RunError(f"no run to resume at {path}: it has no config.yaml; expected a folder that training made")
@@ -139,7 +150,11 @@ class RunFolder:
     def __enter__(self) -> RunFolder:
         return self
 
-    def __exit__(self, *error: object) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._new and isinstance(error, MENDED_OUTSIDE) and not self.last.exists():
+            self._discard()
         self.close()
 
     def __repr__(self) -> str:
@@ -250,6 +265,14 @@ class RunFolder:
                 os.fsync(file.fileno())
             sync_folder(self.path)
 
+    def _discard(self) -> None:
+        """Remove what there is of the run; a folder that was there before it only stops being one."""
+        with contextlib.suppress(OSError, RunError):
+            (self.path / "config.yaml").unlink(missing_ok=True)
+            forget_run(self.path.parent, self.path.name)
+            if self._new_folder:
+                shutil.rmtree(self.path)
+
     def _write_json(self, name: str, value: Any) -> None:
         try:
             write_json(self.path / name, plain(value))
@@ -278,19 +301,32 @@ def open_run(config: RunSettings, resume: bool, world: World, title: RunTitle | 
     return run or RunFolder(Path(path), config, FileLock(Path(path) / ".lock"), title)
 
 
-def _claim(runs: Path, name: str | None, stem: str) -> tuple[Path, FileLock]:
-    """Make and lock the folder of a new run; without a name, the first free one of stem and time."""
+def _check_name(name: str | None) -> None:
+    """Refuse what would lie elsewhere than in a folder of its own among the runs.
+
+    Raises:
+        ConfigError: The name is empty, or a path.
+    """
+    if name is not None and (name in ("", ".", "..") or set(name) & set("/\\\0")):
+        raise ConfigError(
+            f"run: got {name!r}, expected the plain name of a folder, such as first; --runs FOLDER says where it lies"
+        )
+
+
+def _claim(runs: Path, name: str | None, stem: str) -> tuple[Path, FileLock, bool]:
+    """Make and lock the folder of a new run, and say whether it is new; without a name, one of stem and time."""
     try:
         if name is not None:
             path = runs / name
+            new = not path.exists()
             path.mkdir(parents=True, exist_ok=True)
-            return path, _lock(path)
+            return path, _lock(path), new
         stem = f"{stem}-{time.strftime('%Y%m%d-%H%M%S')}"
         for number in range(1, 1000):
             path = runs / (stem if number == 1 else f"{stem}-{number}")
             with contextlib.suppress(FileExistsError):
                 path.mkdir(parents=True)
-                return path, _lock(path)
+                return path, _lock(path), True
     except OSError as error:
         raise _unwritable(runs, error) from error
     raise RunError(f"{runs} has 999 runs named {stem}; give a name with --run")

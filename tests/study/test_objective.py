@@ -90,6 +90,13 @@ def test_what_is_said_of_the_data():
     assert found["backbone"]["name"] == "filters"
 
 
+def test_one_data_set_is_named_as_in_other_commands():
+    one, other = options(data=SourceConfig("camvid", "x")), options(sources=[SourceConfig("camvid", "x")])
+    assert one.scored == other.scored == [SourceConfig("camvid", "x")]
+    assert fixed_settings(one, "x") == fixed_settings(other, "x")
+    assert options().scored == [SourceConfig()]
+
+
 def test_settings_name_no_folder():
     one, other = (
         options(sources=[SourceConfig("camvid", f"{root}/camvid")], out=root, storage=root, workers=2)
@@ -103,7 +110,7 @@ def test_settings_name_no_folder():
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"sources": []}, "sources: got an empty list"),
+        ({"data": SourceConfig("camvid", "x"), "sources": [SourceConfig()]}, "data: got a data set beside sources"),
         ({"sources": [SourceConfig(), SourceConfig()]}, "got synthetic, synthetic, expected each once"),
         ({"shots": [1, 1]}, r"shots: got \[1, 1\], expected one or more different"),
         ({"shots": []}, r"shots: got \[\]"),

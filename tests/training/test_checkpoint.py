@@ -9,9 +9,16 @@ import pytest
 import torch
 from torch import nn
 
-from pixgraph.errors import CheckpointError
+from pixgraph.cli.main import main
+from pixgraph.errors import CheckpointError, ConfigError
 from pixgraph.training import atomic
-from pixgraph.training.checkpoint import find_checkpoint, load_checkpoint, load_weights, save_checkpoint
+from pixgraph.training.checkpoint import (
+    find_checkpoint,
+    load_checkpoint,
+    load_network,
+    load_weights,
+    save_checkpoint,
+)
 
 
 class Bomb:
@@ -193,3 +200,39 @@ def test_find_checkpoint_prefers_the_best(tmp_path):
     (folder / "best.pt").touch()
     assert find_checkpoint(tmp_path) == folder / "best.pt"
     assert find_checkpoint(folder / "last.pt") == folder / "last.pt"
+
+
+@pytest.mark.parametrize(
+    ("entries", "words"),
+    [
+        (
+            {},
+            "last.pt has no config, channels, backbone, network, step, average, best, expected the checkpoint",
+        ),
+        (
+            {"config": 5, "network": {}, "step": 1, "best": None},
+            "last.pt has no config, channels, backbone, average, exp",
+        ),
+        ({"method": {}, "config": {}}, "last.pt is of a pretraining; pass it as --backbone.weights"),
+    ],
+)
+def test_a_checkpoint_of_something_else(path, entries, words, capsys):
+    save_checkpoint(path, entries)
+    with pytest.raises(CheckpointError, match=words):
+        load_network(path)
+    (path.parent / "query.png").write_bytes(b"")
+    places = ["--support", "s", "--query", str(path.parent / "query.png"), "--out", str(path.parent / "out")]
+    assert main(["predict", *places, "--checkpoint", str(path)]) == 2
+    assert words in capsys.readouterr().err
+
+
+def test_a_run_folder_of_a_pretraining(path, capsys):
+    (path.parent / "config.yaml").write_text("data: [x]\noptim: {steps: 3}\n")
+    save_checkpoint(path, {"method": {}, "config": {}})
+    assert main(["predict", "--support", "s", "--query", "q", "--out", "o", "--checkpoint", str(path.parent)]) == 2
+    assert "is of a pretraining; pass it as --backbone.weights" in capsys.readouterr().err
+
+
+def test_a_checkpoint_is_named_by_a_path():
+    with pytest.raises(ConfigError, match=r"checkpoint: got 5, expected a run folder or a checkpoint file"):
+        find_checkpoint(5)

@@ -12,7 +12,7 @@ import yaml
 from tiny_training import tiny_config
 
 from pixgraph.config import Config, SourceConfig, TrainConfig
-from pixgraph.errors import ConfigError, RunError
+from pixgraph.errors import ConfigError, DataError, RunError
 from pixgraph.training.checkpoint import load_checkpoint
 from pixgraph.training.environment import environment
 from pixgraph.training.identity import differing_keys, require_same_config
@@ -47,6 +47,15 @@ def test_a_second_run_in_the_folder_is_refused(config):
     with RunFolder.open(config), pytest.raises(RunError, match="is in use by process"):
         RunFolder.open(config)
     RunFolder.open(config).close()
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "../x", "a/b", "/x", "a\\b", "a\0"])
+@pytest.mark.parametrize("start", [RunFolder.create, RunFolder.open])
+def test_a_run_has_a_plain_name(config, name, start):
+    config.run = name
+    with pytest.raises(ConfigError, match=r"^run: got '.*', expected the plain name of a folder, such as first; -"):
+        start(config)
+    assert not Path(config.runs).exists()
 
 
 def test_resume_needs_a_run(config):
@@ -189,6 +198,33 @@ def test_a_full_disk_keeps_the_old_summary(config):
             resource.setrlimit(resource.RLIMIT_FSIZE, limits)
         assert read_summary(run.path)["state"] == "running"
         assert [p.name for p in run.path.glob("*.tmp")] == []
+
+
+@pytest.mark.parametrize("error", [ConfigError("x"), DataError("x"), RuntimeError("x"), KeyboardInterrupt()])
+def test_only_a_run_without_a_step_that_other_input_would_mend_is_removed(config, error):
+    def failed(opened):
+        opened.summarise({"state": "running"})
+        with pytest.raises(type(error)), opened:
+            raise error
+        return opened.path
+
+    path = failed(RunFolder.create(config))
+    mended = isinstance(error, (ConfigError, DataError))
+    assert path.exists() != mended
+    assert [row["run"] for row in read_ledger(path.parent)] == ([] if mended else [path.name])
+    RunFolder.create(config).close() if mended else RunFolder.open(config).close()
+    failed(RunFolder.open(config))
+    assert path.exists()
+
+
+def test_a_folder_that_was_there_keeps_what_is_in_it(config):
+    notes = Path(config.runs) / config.run / "notes.txt"
+    notes.parent.mkdir(parents=True)
+    notes.write_text("mine")
+    with pytest.raises(ConfigError), RunFolder.create(config):
+        raise ConfigError("x")
+    assert notes.read_text() == "mine"
+    RunFolder.create(config).close()
 
 
 def test_runs_that_is_a_file(tmp_path):
