@@ -255,7 +255,7 @@ class TrainConfig:
 
 @dataclass
 class Config:
-    """One run.
+    """Train the GNN on episodes of a data set; the checkpoint that is best on the validation classes is kept.
 
     Attributes:
         data: Source of the training, validation and test classes.

@@ -26,10 +26,12 @@ def at_size(probabilities: torch.Tensor, size: tuple[int, ...]) -> torch.Tensor:
 
 
 def shrink_mask(ways: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
-    """A label resized by nearest neighbour, without losing what is marked.
+    """A label resized by nearest neighbour, without losing a class that is marked.
 
-    Where most of the picture is not marked (254), every mark keeps a pixel of its own, a class before the background.
-    Elsewhere a class that would vanish keeps the one pixel where its centre lies.
+    Where some of the picture is not marked (254), every mark keeps a pixel: a class before the background, and of two
+    classes the one whose first mark is higher or further left, so that ids have no influence. Elsewhere a class that
+    would vanish keeps the one pixel where its centre lies. A class that is still on no pixel, since others have those
+    of its marks, takes the nearest one that is not the last of another.
 
     Args:
         ways: (H, W) uint8: 0 background, 1..253, 254 not marked, 255 unknown.
@@ -37,16 +39,32 @@ def shrink_mask(ways: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
     """
     small = resize_mask(ways, (size[0], size[1])).copy()
     sparse = bool((ways == UNLABELLED).any())
-    for way in [w for w in np.unique(ways) if w < UNLABELLED]:
-        if not sparse and (way == 0 or (small == way).any()):
-            continue
-        rows, columns = np.nonzero(ways == way)
-        if not sparse:
-            rows, columns = rows[[len(rows) // 2]], columns[[len(columns) // 2]]
-        at = rows * size[0] // ways.shape[0], columns * size[1] // ways.shape[1]
-        taken = sparse & (small[at] < UNLABELLED) & (small[at] > 0)
-        small[at[0][~taken], at[1][~taken]] = way
+    present = np.flatnonzero(np.bincount(ways.ravel(), minlength=256)[:UNLABELLED])
+    lost = [int(way) for way in present if sparse or (way and not (small == way).any())]
+    marks = {way: np.flatnonzero(ways == way) for way in lost}
+    order = sorted(lost, key=lambda way: (way == 0, marks[way][0]))
+    cells = {}
+    for way in order:
+        rows, columns = np.divmod(marks[way], ways.shape[1])
+        rows, columns = cells[way] = rows * size[0] // ways.shape[0], columns * size[1] // ways.shape[1]
+        if sparse:
+            free = (small[rows, columns] >= UNLABELLED) | (small[rows, columns] == 0)
+            small[rows[free], columns[free]] = way
+    for way in order:
+        if not (small == way).any():
+            rows, columns = cells[way]
+            small[_nearest_free(small, rows[len(rows) // 2], columns[len(rows) // 2])] = way
     return small
+
+
+def _nearest_free(label: np.ndarray, row: int, column: int) -> tuple[int, int]:
+    """The pixel nearest to a place that is not the last one of its class; of several, one that is not marked."""
+    counts = np.bincount(label.ravel(), minlength=256)
+    counts[UNLABELLED:] = label.size
+    rows, columns = np.ogrid[: label.shape[0], : label.shape[1]]
+    away = (rows - row) ** 2 + (columns - column) ** 2 + 0.5 * (label != UNLABELLED)
+    at = np.where(counts[label] > 1, away, np.inf).argmin()
+    return int(at // label.shape[1]), int(at % label.shape[1])
 
 
 def as_list(source: Any, mask: bool = False) -> list[Any]:

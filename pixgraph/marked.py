@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from pixgraph.arguments import several, short
 from pixgraph.data.base import IGNORE, UNLABELLED
 from pixgraph.data.images import load_image, resize_mask
 from pixgraph.data.marks import Box, Point, Scribble, box_label, from_marks
@@ -106,7 +107,9 @@ def marked_support(rgb: np.ndarray, label: np.ndarray, boxes: Sequence[Box] = ()
     return Support(rgb, label, rough if sure is None else rough & ~sure)
 
 
-def joined_with_mask(support: Support, mask: np.ndarray, drawn: np.ndarray | None, where: str) -> Support:
+def joined_with_mask(
+    support: Support, mask: np.ndarray, drawn: np.ndarray | None, where: str, names: Mapping[int, str] | None = None
+) -> Support:
     """The mask, and where it says nothing (254) the marks.
 
     Args:
@@ -114,6 +117,7 @@ def joined_with_mask(support: Support, mask: np.ndarray, drawn: np.ndarray | Non
         mask: (H, W) uint8.
         drawn: (H, W) uint8: what points and scribbles say, 254 elsewhere; `None`: there are only boxes.
         where: What the message begins with.
+        names: Class id to name, for the message.
 
     Raises:
         DataError: A point or scribble lies on another class of the mask.
@@ -122,17 +126,22 @@ def joined_with_mask(support: Support, mask: np.ndarray, drawn: np.ndarray | Non
         wrong = np.argwhere((drawn < UNLABELLED) & (mask < UNLABELLED) & (drawn != mask))
         if len(wrong):
             y, x = wrong[0]
+            marked, shown = ((names or {}).get(int(label[y, x]), label[y, x]) for label in (drawn, mask))
             raise DataError(
-                f"{where}: contradictory marks, pixel ({x}, {y}) is of class {drawn[y, x]} and, in its mask, of "
-                f"{mask[y, x]}; correct one of them"
+                f"{where}: contradictory marks, pixel ({x}, {y}) is of class {marked} and, in its mask, of {shown}; "
+                "correct one of them"
             )
     free = mask == UNLABELLED
     rough = None if support.rough is None else support.rough & free
     return Support(support.rgb, np.where(free, support.label, mask), rough)
 
 
-def shown_classes(supports: Sequence[Support]) -> list[int]:
+def shown_classes(supports: Sequence[Support], where: str = "fit") -> list[int]:
     """Ids of the classes that the supports show, ascending.
+
+    Args:
+        supports: The labelled pictures.
+        where: What the message begins with, such as their folder.
 
     Raises:
         DataError: There are none.
@@ -144,7 +153,7 @@ def shown_classes(supports: Sequence[Support]) -> list[int]:
             if any((s.label == IGNORE).any() for s in supports)
             else f"expected class ids in 1..{UNLABELLED - 1} somewhere"
         )
-        raise DataError(f"fit: none of the {len(supports)} masks shows a class; {hint}")
+        raise DataError(f"{where}: none of the {len(supports)} labelled pictures shows a class; {hint}")
     return found
 
 
@@ -155,9 +164,9 @@ def _support(position: int, image: Any, mask: Any, points: Any, scribbles: Any, 
             raise DataError(f"fit: {where} has no mask, points, scribbles or boxes; give it one or pass it unlabelled")
         return Support(*labelled_pair(position, image, mask))
     rgb = load_image(image)
-    lines = [_made(_point, "points", p, where) for p in _listed(points)]
-    strokes = [_made(_scribble, "scribbles", s, where) for s in _listed(scribbles)]
-    frames = [_made(_box, "boxes", b, where) for b in _listed(boxes)]
+    lines = [_made(_point, "points", p, where) for p in _listed("points", points, where)]
+    strokes = [_made(_scribble, "scribbles", s, where) for s in _listed("scribbles", scribbles, where)]
+    frames = [_made(_box, "boxes", b, where) for b in _listed("boxes", boxes, where)]
     shape = (rgb.shape[0], rgb.shape[1])
     label = from_marks(shape, lines, strokes, frames, where=where).label
     if label is None:
@@ -171,7 +180,7 @@ def _each(kind: str, marks: Any, pictures: int, single: bool) -> list[Any]:
     """The marks of each picture; of a picture that was passed alone they may be passed alone, too."""
     if marks is None:
         return [None] * pictures
-    found = list(marks)
+    found = several(kind, marks, f"a list of {_FORMS[kind]} for each picture")
     if single and not (len(found) == 1 and _is_list(found[0])):
         return [found]
     if len(found) != pictures:
@@ -191,8 +200,8 @@ def _is_sequence(found: Any) -> bool:
     return isinstance(found, (list, tuple)) or getattr(found, "ndim", 0) > 0
 
 
-def _listed(marks: Any) -> list[Any]:
-    return [] if marks is None else list(marks)
+def _listed(kind: str, marks: Any, where: str) -> list[Any]:
+    return [] if marks is None else several(f"{where}: {kind}", marks, f"a list of {_FORMS[kind]}")
 
 
 def _made(make: Callable[[Any], Any], kind: str, mark: Any, where: str) -> Any:
@@ -203,9 +212,9 @@ def _made(make: Callable[[Any], Any], kind: str, mark: Any, where: str) -> Any:
     """
     try:
         made = make(mark)
-    except (TypeError, ValueError, IndexError, AttributeError) as error:
+    except (TypeError, ValueError, IndexError, AttributeError, OverflowError) as error:
         raise DataError(
-            f"{where}: {kind}: got {mark!r}, expected {_FORMS[kind]} of whole numbers; correct it"
+            f"{where}: {kind}: got {short(mark)}, expected {_FORMS[kind]} of whole numbers; correct it"
         ) from error
     if not 0 <= made.class_id < UNLABELLED:
         raise DataError(
@@ -216,7 +225,7 @@ def _made(make: Callable[[Any], Any], kind: str, mark: Any, where: str) -> Any:
 
 
 def _whole(value: Any) -> int:
-    if int(value) != value:
+    if isinstance(value, (bool, np.bool_)) or int(value) != value:
         raise ValueError(value)
     return int(value)
 

@@ -64,7 +64,7 @@ def open_method(
         ConfigError: The name is unknown, or ``"graph"`` has no checkpoint, or another method has one.
         CheckpointError: The checkpoint does not load, or belongs to another backbone.
     """
-    if name not in METHODS:
+    if not isinstance(name, str) or name not in METHODS:
         raise ConfigError(f"method: got {name!r}, expected one of {', '.join(METHODS)}")
     if name == "graph" and checkpoint is None:
         raise ConfigError("method 'graph' needs a trained run; name its folder, or take method 'propagate'")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import io
-import os
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
@@ -15,7 +14,7 @@ import numpy as np
 from PIL import Image
 
 from pixgraph.data.images import read_image, write_palette_mask
-from pixgraph.data.layout import PICTURE_SUFFIXES, natural
+from pixgraph.data.layout import PICTURE_SUFFIXES, natural, pictures
 from pixgraph.errors import ConfigError, DataError
 from pixgraph.overlay import overlay
 from pixgraph.segmenter import FewShotSegmenter
@@ -79,7 +78,7 @@ def predict_folder(
 
     Raises:
         DataError: The query holds no picture.
-        ConfigError: The output would replace the query's own pictures.
+        ConfigError: The output would replace the query's own pictures, or be taken for such.
         OSError: The disk is full or not writable; what was done until then is whole and listed.
     """
     from tqdm import tqdm
@@ -111,24 +110,44 @@ def query_files(query: Path, out: Path) -> tuple[Path, list[Path]]:
     """The folder of the queries and its picture files, those below `out` left out.
 
     Raises:
-        DataError: There is no such file or folder, or it holds no picture.
-        ConfigError: `out` would replace the pictures.
+        DataError: There is no such file or folder, it holds no picture, or it cannot be read.
+        ConfigError: `out` would replace the pictures, or is their folder, so that masks would be taken for pictures.
     """
-    if query.is_file():
-        return query.parent, [query]
-    if not query.is_dir():
+    single = query.is_file()
+    if not single and not query.is_dir():
         raise DataError(f"{query}: no such file or folder; expected a picture or a folder of pictures to segment")
-    if query.resolve() in {(out / name).resolve() for name in ENDINGS}:
+    if not single and query.resolve() == out.resolve():
+        raise ConfigError(f"--out {out}: got the folder of the pictures, expected another, such as {out / 'out'}")
+    found = [query] if single else pictures(query, True, skip=out)
+    written = [(out / name).resolve() for name in ENDINGS]
+    if any(_within(folder, written) for folder in {file.resolve().parent for file in found}):
         raise ConfigError(f"--out {out}: its masks would replace the pictures of {query}; choose another folder")
-    found: list[Path] = []
-    for folder, below, names in os.walk(query):  # does not follow links, which may form a circle
-        below[:] = [b for b in below if not b.startswith(".") and (Path(folder) / b).resolve() != out.resolve()]
-        found += [Path(folder) / n for n in names if Path(n).suffix.lower() in PICTURE_SUFFIXES and n[0] != "."]
     if not found:
         raise DataError(
             f"{query}: no picture in this folder; expected files that end in {', '.join(sorted(PICTURE_SUFFIXES))}"
         )
-    return query, sorted(found, key=natural)
+    return query.parent if single else query, found
+
+
+def refuse_data_set(out: Path, support: Path) -> None:
+    """Look whether answers in `out` would replace or join the files of a data set.
+
+    Raises:
+        ConfigError: They lie among those of `support`, or `out` holds pictures with masks that no prediction made.
+    """
+    kept = [(support / name).resolve() for name in ("images", "masks", "marks")]
+    if out.resolve() == support.resolve() or any(_within((out / name).resolve(), kept) for name in ENDINGS):
+        raise ConfigError(f"--out {out}: its masks would be among the labelled pictures of {support}; choose another")
+    if (out / "images").is_dir() and (out / "masks").is_dir() and not (out / "predictions.json").exists():
+        raise ConfigError(
+            f"--out {out}: holds images and masks, which would be replaced, expected a new folder or that of an "
+            "earlier prediction; choose another"
+        )
+
+
+def _within(folder: Path, places: Sequence[Path]) -> bool:
+    """Whether a folder is one of some places or below one."""
+    return any(folder == place or place in folder.parents for place in places)
 
 
 def output_names(files: Sequence[Path]) -> list[str]:
@@ -157,9 +176,9 @@ def _one(
         result.error = str(error)
         return result
     targets = {kind: out / kind / (name + ending) for kind, ending in wanted.items()}
+    mask = _segment(segmenter, rgb, targets.get("probabilities"), progress)
     for target in targets.values():
         target.parent.mkdir(parents=True, exist_ok=True)
-    mask = _segment(segmenter, rgb, targets.get("probabilities"), progress)
     write_palette_mask(targets["masks"], mask)
     if "overlays" in targets:
         write_atomic(targets["overlays"], _jpeg(overlay(rgb, mask)))
@@ -176,23 +195,26 @@ def _segment(segmenter: FewShotSegmenter, rgb: np.ndarray, target: Path | None, 
     mask = np.empty(rgb.shape[:2], np.uint8)
     shape = (len(segmenter.classes_) + 1, *mask.shape)
     with contextlib.ExitStack() as open_file:
-        values = None if target is None else open_file.enter_context(StripWriter(target, shape))
+        values: StripWriter | None = None
         for top, strip in segmenter.predict_strips(rgb, progress):
             mask[top : top + strip.shape[1]] = segmenter.mask_of(strip)
-            if values is not None:
+            if target is not None:
+                if values is None:  # only now: a graph that cannot be made shall leave no folder behind
+                    target.parent.mkdir(parents=True, exist_ok=True)
+                    values = open_file.enter_context(StripWriter(target, shape))
                 values.write(top, strip)
     return mask
 
 
 def _write_list(segmenter: FewShotSegmenter, out: Path, done: list[PictureResult]) -> None:
     out.mkdir(parents=True, exist_ok=True)
-    pictures = [{k: v for k, v in asdict(r).items() if k in ("file", "error") or not r.error} for r in done]
+    results = [{k: v for k, v in asdict(r).items() if k in ("file", "error") or not r.error} for r in done]
     content: dict[str, Any] = {
         "pixgraph": __version__,
         **segmenter.description(),
         "classes": {str(c): name for c, name in segmenter.class_names_.items()},
         "failed": sum(bool(r.error) for r in done),
-        "pictures": [{k: v for k, v in p.items() if k != "error" or v} for p in pictures],
+        "pictures": [{k: v for k, v in p.items() if k != "error" or v} for p in results],
     }
     write_json(out / "predictions.json", content)
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from pixgraph.arguments import checked, names_by_id, whole_number
 from pixgraph.config import BackboneConfig, Config, GraphConfig
-from pixgraph.config_check import check
+from pixgraph.config_check import build, check
 from pixgraph.data.images import load_image
 from pixgraph.errors import ConfigError, NotFittedError
 from pixgraph.inputs import as_list, at_size
@@ -20,6 +23,8 @@ from pixgraph.tile_supports import legal_tile_supports, middle_window
 from pixgraph.tiling import blended_strips, cut_tile, tiling_of
 
 if TYPE_CHECKING:
+    import torch
+
     from pixgraph.data.picture import Picture
 
 
@@ -38,7 +43,7 @@ class FewShotSegmenter:
         graph: Construction of the graph; defaults otherwise.
         preset: The same by name: "fast", "balanced" or "best".
         checkpoint: Run folder or checkpoint file, for ``"graph"``; simpler: `FewShotSegmenter.load`.
-        device: "auto", "cpu", "cuda", "cuda:1" or "mps".
+        device: "auto", "cpu", "cuda", "cuda:1" or "mps", or a `torch.device`.
         seed: Seed of the node sampling.
         tile: Predict pictures larger than this many pixels a side in overlapping tiles of that side, each squashed to
             `size` in place of the whole picture, so that small objects stay visible; none: always whole.
@@ -71,7 +76,7 @@ class FewShotSegmenter:
         graph: GraphConfig | None = None,
         preset: str | None = None,
         checkpoint: str | Path | None = None,
-        device: str = "auto",
+        device: str | torch.device = "auto",
         seed: int = 0,
         tile: int | None = None,
         overlap: int | None = None,
@@ -84,21 +89,23 @@ class FewShotSegmenter:
         if preset is not None and graph is not None:
             raise ConfigError(f"preset: got {preset!r} beside graph, expected one of the two; leave the other out")
         graph = graph if preset is None else preset_graph(preset)
-        config = check(Config(backbone=backbone, graph=graph or GraphConfig(), device=device, seed=seed))
+        config = _settings(backbone, graph or GraphConfig(), device, seed)
         self.method = method
         self.tiling = tiling_of(tile, overlap)
         self.tile_supports = legal_tile_supports(tile_supports)
-        self.device = resolve_device(device)
+        self.device = resolve_device(config.device)
         self.classes_: list[int] = []
         self.class_names_: dict[int, str] = {}
-        self._method: Method = open_method(method, backbone, config.graph, checkpoint, self.device, seed)
+        self._method: Method = open_method(method, config.backbone, config.graph, checkpoint, self.device, config.seed)
         self._support: list[Picture] = []
         self._tile_support: list[Picture] = []
         self._unlabelled: list[Picture] = []
         self._tile_unlabelled: list[Picture] = []
 
     @classmethod
-    def load(cls, run: str | Path, device: str = "auto", weights: str | None = None, **tiles: Any) -> FewShotSegmenter:
+    def load(
+        cls, run: str | Path, device: str | torch.device = "auto", weights: str | None = None, **tiles: Any
+    ) -> FewShotSegmenter:
         """A segmenter with the network of a finished training.
 
         Args:
@@ -158,6 +165,7 @@ class FewShotSegmenter:
         Raises:
             DataError: A picture, mask or mark is broken, their numbers or sizes differ, marks contradict each other, or
                 none shows any class.
+            ConfigError: `class_names` are no names by id.
         """
         return self.fit_supports(read_supports(images, masks, points, scribbles, boxes), class_names, unlabelled)
 
@@ -165,17 +173,20 @@ class FewShotSegmenter:
         self, supports: Sequence[Support], class_names: Mapping[int, str] | None = None, unlabelled: Any = ()
     ) -> FewShotSegmenter:
         """`fit` with pictures that are decoded already."""
-        found = shown_classes(supports)
+        names, found = names_by_id(class_names), shown_classes(supports)
         others = [load_image(image) for image in as_list(unlabelled)]
-        self._support = self._tile_support = self._labelled(supports, found)
-        self._unlabelled = self._tile_unlabelled = [self._method.store.from_image(rgb) for rgb in others]
+        support = tile_support = self._labelled(supports, found)
+        alone = tile_alone = [self._method.store.from_image(rgb) for rgb in others]
         if self.tiling is not None and self.tile_supports == "scaled":
             tile = self.tiling.tile
-            windows = [window for support in supports for window in support.windows(tile)]
-            self._tile_support = self._labelled(windows, found)
-            self._tile_unlabelled = [self._method.store.from_image(middle_window(rgb, tile)) for rgb in others]
+            windows = [window for one in supports for window in one.windows(tile)]
+            tile_support = self._labelled(windows, found)
+            tile_alone = [self._method.store.from_image(middle_window(rgb, tile)) for rgb in others]
+        # Only now, when nothing can fail any more: a failed fit leaves the earlier one.
+        self._support, self._tile_support = support, tile_support
+        self._unlabelled, self._tile_unlabelled = alone, tile_alone
         self.classes_ = found
-        self.class_names_ = {c: (class_names or {}).get(c, f"class {c}") for c in found}
+        self.class_names_ = {c: names.get(c, f"class {c}") for c in found}
         return self
 
     def predict(self, images: Any) -> list[np.ndarray]:
@@ -299,3 +310,22 @@ class FewShotSegmenter:
             picture.rough = None if rough is None else torch.from_numpy(rough).to(self.device)
             found.append(picture)
         return found
+
+
+def _settings(backbone: Any, graph: Any, device: Any, seed: Any) -> Config:
+    """The settings as one configuration, so that they are checked like those of a file.
+
+    Raises:
+        ConfigError: One has the wrong type or is out of range.
+    """
+    import torch
+
+    checked("backbone", backbone, BackboneConfig, "the name of a CNN or a BackboneConfig")
+    checked("graph", graph, GraphConfig, "a GraphConfig")
+    checked("device", device, (str, torch.device), "auto, cpu, cuda, cuda:INDEX or mps")
+    plain = asdict(backbone)
+    if isinstance(plain["weights"], os.PathLike):
+        plain["weights"] = os.fspath(plain["weights"])
+    plain["size"] = whole_number("size", plain["size"])
+    values = {"backbone": plain, "graph": asdict(graph), "device": str(device), "seed": whole_number("seed", seed)}
+    return check(build(Config, values))

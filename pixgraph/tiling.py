@@ -17,6 +17,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from pixgraph.arguments import whole_number
 from pixgraph.errors import ConfigError
 
 SMALLEST = 32
@@ -94,11 +95,11 @@ def tiling_of(tile: int | None, overlap: int | None) -> Tiling | None:
         ConfigError: A number is out of range, or there is an overlap without a tile.
     """
     if tile is not None:
-        return Tiling(tile, tile // 8 if overlap is None else overlap)
+        tile = whole_number("tile", tile)
+        return Tiling(tile, tile // 8 if overlap is None else whole_number("overlap", overlap))
     if overlap is not None:
-        raise ConfigError(
-            f"overlap: got {overlap} without a tile, expected both; set tile, to {8 * overlap} for example"
-        )
+        usual = 8 * whole_number("overlap", overlap)
+        raise ConfigError(f"overlap: got {overlap} without a tile, expected both; set tile, to {usual} for example")
     return None
 
 

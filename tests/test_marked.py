@@ -76,6 +76,15 @@ def test_marks_fill_what_a_mask_leaves_open():
         ({"points": [(1, 1)]}, r"points: got \(1, 1\), expected \(x, y, class\)"),
         ({"points": [(1.5, 1, 1)]}, "expected .* of whole numbers"),
         ({"points": [("a", 1, 1)]}, "expected .* of whole numbers"),
+        ({"points": [(True, 1, 1)]}, "expected .* of whole numbers"),
+        ({"points": [(1, 1, float("inf"))]}, "expected .* of whole numbers"),
+        ({"points": 5}, r"points: got 5, expected a list of \(x, y, class\) for each picture"),
+        ({"points": {0: [(1, 1, 1)]}}, r"points: got \{0: .*\}, expected a list of"),
+        ({"points": "abc"}, "points: got 'abc', expected a list"),
+        ({"points": np.array(5)}, r"points: got array\(5\), expected a list"),
+        ({"scribbles": [([(1, 1)], 1, float("inf"))]}, "expected .* of whole numbers"),
+        ({"scribbles": [([(1, 1)], 1, 1e300)]}, "pixels wide, expected at most 30, the longer side of the picture"),
+        ({"scribbles": [([(1, 1)], 1, 31)]}, "got a scribble 31 pixels wide, expected at most 30"),
         ({"points": []}, "picture 0 has an empty list of marks"),
         ({"points": [(1, 1, 1), (1, 1, 2)]}, r"contradictory marks, pixel \(1, 1\) is of class 1 and of 2"),
         ({"scribbles": [([], 1)]}, "empty scribble of class 1"),
@@ -95,6 +104,9 @@ def test_bad_marks_are_named(marks, message):
 def test_what_does_not_fit_together_is_refused():
     with pytest.raises(DataError, match=r"got points for 1 pictures, expected a list of .* for each of the 2"):
         read_supports([RGB, RGB], points=[[(1, 1, 1)]])
+    for wrong in (5, "x", {0: (1, 1, 1)}):
+        with pytest.raises(DataError, match=r"picture 0: points: got .*, expected a list of \(x, y, class\)"):
+            read_supports([RGB], points=[wrong])
     with pytest.raises(DataError, match="picture 1 has no mask, points, scribbles or boxes"):
         read_supports([RGB, RGB], points=[[(1, 1, 1)], None])
     with pytest.raises(DataError, match="got 2 pictures and 1 masks"):

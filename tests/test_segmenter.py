@@ -182,7 +182,11 @@ def test_nothing_before_fit(segmenter):
         ([], [], "got 0 pictures and 0 masks, expected one mask a picture"),
         ([scene(0)[0]], [], "got 1 pictures and 0 masks"),
         (scene(0)[0], np.zeros((60, 81), np.uint8), "mask 0: got 60 x 81 pixels, expected its picture's 60 x 80"),
-        (scene(0)[0], np.zeros((60, 80), np.uint8), "none of the 1 masks shows a class; expected class ids in 1..253"),
+        (
+            scene(0)[0],
+            np.zeros((60, 80), np.uint8),
+            "none of the 1 labelled pictures shows a class; expected class ids in 1..253",
+        ),
         (scene(0)[0], np.full((60, 80), 255, np.uint8), "255 means unknown: pass mask > 0 where it marks the object"),
         (scene(0)[0], np.full((60, 80), 300), r"mask: got numbers 300\.\.300, expected class ids in 0\.\.255"),
         (scene(0)[0], np.full((60, 80), 0.5), "mask: got fractions, expected whole numbers"),
@@ -284,3 +288,124 @@ def test_every_mark_survives_the_working_size():
     expected = np.full((32, 32), 254, np.uint8)
     expected[16, 16], expected[0, 0], expected[31, 31] = 3, 2, 0  # a class before the background
     np.testing.assert_array_equal(small, expected)
+
+
+@pytest.mark.parametrize("swapped", [False, True])
+def test_classes_that_share_a_pixel_of_the_working_size_both_stay(swapped):
+    one, two = (2, 1) if swapped else (1, 2)
+    label = np.full((800, 800), 254, np.uint8)
+    label[409, 409], label[410, 410], label[50, 50] = one, two, 0
+    small = shrink_mask(label, (64, 64))
+    expected = np.full((64, 64), 254, np.uint8)
+    expected[32, 32], expected[31, 32], expected[4, 4] = one, two, 0  # the first mark stays, the other moves by one
+    np.testing.assert_array_equal(small, expected)
+
+
+def test_marks_that_are_crowded_all_stay_whatever_their_ids():
+    label = np.full((320, 320), 254, np.uint8)
+    label[100:103, 100:110] = np.arange(30).reshape(3, 10)
+    label[200:204, 200:204] = 255
+    small = shrink_mask(label, (32, 32))
+    assert set(np.unique(small)) >= set(range(30))
+    table = np.arange(256, dtype=np.uint8)
+    table[1:30] = np.random.default_rng(0).permutation(np.arange(1, 30))
+    np.testing.assert_array_equal(shrink_mask(table[label], (32, 32)), table[small])
+
+
+def test_small_objects_of_full_masks_both_stay_whatever_their_ids():
+    mask = np.zeros((800, 800), np.uint8)
+    mask[402:404, 402:404], mask[402:404, 405:407] = 1, 2
+    small = shrink_mask(mask, (64, 64))
+    assert [(small == c).sum() for c in (1, 2)] == [1, 1]
+    table = np.array([0, 2, 1], np.uint8)
+    np.testing.assert_array_equal(shrink_mask(table[mask], (64, 64)), table[small])
+
+
+def test_marks_that_nearly_coincide_teach_both_classes(segmenter):
+    rgb = scene(0, height=400, width=400)[0]
+    points = [(209, 209, 1), (210, 210, 2), (50, 50, 0)]
+    one = segmenter.fit(rgb, points=points).predict_proba(rgb)[0]
+    two = segmenter.fit(rgb, points=[(x, y, 3 - c if c else 0) for x, y, c in points]).predict_proba(rgb)[0]
+    np.testing.assert_allclose(one, two[[0, 2, 1]], atol=1e-5)
+
+
+def test_a_failing_fit_leaves_the_segmenter_as_it_was(segmenter):
+    first, second = scene(0), scene(1, ((40, 40, 230),))
+    expected = segmenter.fit(*first).predict_proba(first[0])[0]
+    with pytest.raises(ConfigError, match=r"class_names: got \['x'\], expected a mapping of class ids to names"):
+        segmenter.fit(*second, class_names=["x"])
+    with pytest.raises(DataError, match=r"nowhere\.png: no such file"):
+        segmenter.fit(*second, unlabelled=[first[0], "nowhere.png"])
+    np.testing.assert_array_equal(segmenter.predict_proba(first[0])[0], expected)
+    assert segmenter.classes_ == [1]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"size": 64.0}, r"size: got 64\.0, expected a whole number"),
+        ({"size": None}, "size: got None, expected a whole number"),
+        ({"seed": 1.5}, r"seed: got 1\.5, expected a whole number"),
+        ({"seed": True}, "seed: got True, expected a whole number"),
+        ({"seed": -1}, "seed: got -1, expected a whole number in"),
+        ({"device": None}, "device: got None, expected auto, cpu, cuda, cuda:INDEX or mps"),
+        ({"device": torch.device("meta")}, "device: got 'meta', expected auto"),
+        ({"backbone": 5}, "backbone: got 5, expected the name of a CNN or a BackboneConfig"),
+        ({"backbone": BackboneConfig(size=64.5)}, r"size: got 64\.5, expected a whole number"),
+        ({"weights": 5}, r"backbone\.weights: got 5, expected text"),
+        ({"graph": {"stride": 4}}, r"graph: got \{'stride': 4\}, expected a GraphConfig"),
+        ({"graph": GraphConfig(stride="4")}, r"graph\.stride: got '4', expected a whole number"),
+        ({"method": ["a"]}, r"method: got \['a'\], expected one of graph"),
+        ({"method": "graph", "checkpoint": 5}, "checkpoint: got 5, expected a run folder or a checkpoint file"),
+        ({"preset": 3}, "preset: got 3, expected one of"),
+        ({"tile": "64"}, "tile: got '64', expected a whole number"),
+        ({"tile": 64.5}, r"tile: got 64\.5, expected a whole number"),
+        ({"tile": 64, "overlap": 0.5}, r"overlap: got 0\.5, expected a whole number"),
+        ({"overlap": "8"}, "overlap: got '8', expected a whole number"),
+        ({"tile_supports": 3}, "tile_supports: got 3, expected scaled or whole"),
+    ],
+)
+def test_arguments_of_another_type_are_named(arguments, words):
+    with pytest.raises(ConfigError, match=words):
+        FewShotSegmenter(**{"method": "prototype", **arguments})
+
+
+def test_numbers_of_numpy_and_devices_of_torch_are_taken():
+    other = FewShotSegmenter(
+        "prototype", size=np.int64(64), seed=np.uint8(3), device=torch.device("cpu"), tile=np.int32(64)
+    )
+    assert other.device == torch.device("cpu")
+    assert other.tiling.tile == 64
+
+
+@pytest.mark.parametrize(
+    ("names", "words"),
+    [
+        (["a"], r"class_names: got \['a'\], expected a mapping of class ids to names such as \{1: 'cat'\}"),
+        (5, "class_names: got 5, expected a mapping"),
+        ({"1": "a"}, "class_names: got '1', expected a whole number"),
+        ({1: 3}, "class_names: 1: got 3, expected a name"),
+    ],
+)
+def test_names_of_classes_are_a_mapping(segmenter, names, words):
+    with pytest.raises(ConfigError, match=words):
+        segmenter.fit(*scene(0), class_names=names)
+
+
+def test_broken_images_of_pillow_are_explained(segmenter, tmp_path):
+    rgb, mask = scene(0)
+    Image.fromarray(rgb).save(tmp_path / "x.png")
+    (tmp_path / "half.png").write_bytes((tmp_path / "x.png").read_bytes()[:2000])
+    with Image.open(tmp_path / "x.png") as closed:
+        pass
+    for image in (closed, Image.open(tmp_path / "half.png")):
+        with pytest.raises(DataError, match=r"picture: broken, truncated or closed image .*; open or replace it"):
+            segmenter.fit(image, mask)
+    with pytest.raises(DataError, match=r"mask: broken, truncated or closed image"):
+        segmenter.fit(rgb, closed)
+
+
+def test_pictures_in_bfloat16_are_taken(segmenter):
+    rgb, mask = scene(0)
+    tensor = torch.from_numpy(rgb).permute(2, 0, 1).to(torch.bfloat16) / 256
+    assert segmenter.fit(tensor, mask).predict(tensor)[0].shape == mask.shape

@@ -89,8 +89,8 @@ def load_torchvision(name: str, weights: str | Path | None) -> tuple[nn.Module, 
             return get_model(name, weights="DEFAULT"), "ImageNet-1k", None
         except (URLError, OSError) as error:
             raise CheckpointError(
-                f"ImageNet weights of {name} cannot be fetched ({error}); pass --backbone.weights FILE, "
-                "or use --backbone.name filters, which needs none"
+                f"ImageNet weights of {name} cannot be fetched ({error}); pass --backbone.weights FILE "
+                "(a pretraining: --weights FILE), or use --backbone.name filters, which needs none"
             ) from error
     network = get_model(name, weights=None)
     if weights == "random":

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
 
-from pixgraph.backbones.weights import find_weights
+from pixgraph.backbones.weights import find_weights, is_safetensors, truncated
 from pixgraph.errors import ConfigError
 
 FORMAT = "pixgraph-backbone-1"
@@ -18,13 +18,16 @@ def saved_name(path: str | Path) -> str | None:
     """Name of the network that a file of weights, or the one in a run folder, belongs to; `None` if it does not say.
 
     Raises:
-        CheckpointError: There is no such file.
+        CheckpointError: There is no such file, or it is empty or truncated.
     """
-    try:
-        with safe_open(find_weights(Path(path)), "pt") as handle:
-            return _own_name(handle.metadata() or {})
-    except SafetensorError:  # a state_dict, which has no place for a name
+    file = find_weights(Path(path))
+    if not is_safetensors(file) and file.suffix != ".safetensors":  # a state_dict, which has no place for a name
         return None
+    try:
+        with safe_open(file, "pt") as handle:
+            return _own_name(handle.metadata() or {})
+    except SafetensorError as error:
+        raise truncated(file, error) from error
 
 
 def check_name(metadata: Mapping[str, str], name: str, source: str) -> None:

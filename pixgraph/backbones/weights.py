@@ -33,10 +33,7 @@ def read_weights(path: str | Path) -> tuple[dict[str, torch.Tensor], dict[str, s
         CheckpointError: The file is missing, empty, truncated, holds pickled code, or no tensors.
     """
     file = find_weights(Path(path))
-    head = file.open("rb").read(9)
-    if not head:
-        raise CheckpointError(f"weights {file}: the file is empty; copy or download it again")
-    if head[8:9] == b"{":
+    if is_safetensors(file):
         tensors, metadata = _read_safetensors(file)
     else:
         tensors, metadata = _read_pickle(file), {}
@@ -73,9 +70,27 @@ def fit_weights(
     if problems:
         raise CheckpointError(
             f"weights {source} belong to another network than {type(network).__name__}: keys {'; '.join(problems)}; "
-            "give the file that fits --backbone.name"
+            "give the file that fits, or name the network that the file is of"
         )
     network.load_state_dict(tensors, strict=False)
+
+
+def is_safetensors(file: Path) -> bool:
+    """Whether a file begins as safetensors do, whatever its name.
+
+    Raises:
+        CheckpointError: It is empty.
+    """
+    with file.open("rb") as handle:
+        head = handle.read(9)
+    if not head:
+        raise CheckpointError(f"weights {file}: the file is empty; copy or download it again")
+    return head[8:9] == b"{"
+
+
+def truncated(file: Path, error: SafetensorError) -> CheckpointError:
+    """The error for a file that safetensors cannot read."""
+    return CheckpointError(f"weights {file}: truncated or not a safetensors file ({error}); copy or download it again")
 
 
 def find_weights(path: Path) -> Path:
@@ -94,7 +109,7 @@ def find_weights(path: Path) -> Path:
             )
         return (named or files)[0]
     if not path.is_file():
-        raise CheckpointError(f"weights {path}: no such file; give --backbone.weights a safetensors or state_dict file")
+        raise CheckpointError(f"weights {path}: no such file, expected safetensors or a state_dict; check the path")
     return path
 
 
@@ -103,9 +118,7 @@ def _read_safetensors(file: Path) -> tuple[dict[str, torch.Tensor], dict[str, st
         with safe_open(file, "pt") as handle:
             return {key: handle.get_tensor(key) for key in handle.keys()}, handle.metadata() or {}  # noqa: SIM118
     except SafetensorError as error:
-        raise CheckpointError(
-            f"weights {file}: truncated or not a safetensors file ({error}); copy or download it again"
-        ) from error
+        raise truncated(file, error) from error
 
 
 def _read_pickle(file: Path) -> dict[str, torch.Tensor]:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from pixgraph.errors import ConfigError
+from pixgraph.errors import ConfigError, DataError, PixgraphError
 
 if TYPE_CHECKING:
     from pixgraph.data.mark_types import Annotation
@@ -44,12 +45,14 @@ class AnnotateOptions:
 
 
 def annotate(options: AnnotateOptions) -> int:
-    """Write the annotations and print where they are.
+    """Write the annotations and print where they are; where the sheet fails, they are taken back.
 
     Raises:
-        ConfigError: No data set or no folder is named, or the folder is not empty.
-        DataError: A mask is missing or broken.
+        ConfigError: No data set or no folder is named, the folder is not empty, or the sheet has no place.
+        DataError: A mask is missing or broken, or none has anything to annotate.
     """
+    import shutil
+
     from pixgraph.data.annotation_sets import write_annotations
     from pixgraph.data.budget import choose_labelled
     from pixgraph.data.semantic import open_semantic
@@ -58,20 +61,43 @@ def annotate(options: AnnotateOptions) -> int:
         if not getattr(options, name):
             wanted = "--data NAME:FOLDER" if name == "data" else "--out FOLDER"
             raise ConfigError(f"data annotate: {name} is missing, expected {wanted}; add it")
+    _check_sheet(options)
     split = open_semantic(options.data, options.split)
     chosen = choose_labelled(split, options.num_labeled or None, seed=options.seed)
     how = {name: value for name, value in asdict(options).items() if name not in ("data", "split", "out", "sheet")}
     how["pictures_chosen"] = chosen.rule
     written = write_annotations(options.out, split, _made(split, chosen.indices(split), options), how)
-    print(f"{written} of {len(split)} pictures of {split.name} ({split.split}), {options.kind}: {options.out}")
     if options.sheet:
-        _write_sheet(options, split)
+        try:
+            _write_sheet(options, split)
+        except (PixgraphError, OSError):
+            shutil.rmtree(Path(options.out).expanduser(), ignore_errors=True)
+            raise
+    print(f"{written} of {len(split)} pictures of {split.name} ({split.split}), {options.kind}: {options.out}")
     return 0
+
+
+def _check_sheet(options: AnnotateOptions) -> None:
+    """Look for what would keep the sheet from being written, before anything is.
+
+    Raises:
+        ConfigError: It is a folder or the annotations' own, or there can be no file in its place.
+    """
+    import os
+
+    path = Path(options.sheet)
+    if not options.sheet:
+        return
+    if path.is_dir() or path.resolve() == Path(options.out).expanduser().resolve():
+        raise ConfigError(f"sheet: got the folder {path}, expected a PNG file to write; name one, as {path}/sheet.png")
+    folder = next(parent for parent in path.absolute().parents if parent.exists())
+    if not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
+        what = "may not be written to" if folder.is_dir() else "is no folder"
+        raise ConfigError(f"sheet: got {path}, but {folder} {what}; choose another place")
 
 
 def _write_sheet(options: AnnotateOptions, split: SemanticSplit) -> None:
     import io
-    from pathlib import Path
 
     from pixgraph.annotation_sheet import annotation_sheet
     from pixgraph.data.annotation_sets import SavedAnnotations
@@ -86,7 +112,11 @@ def _write_sheet(options: AnnotateOptions, split: SemanticSplit) -> None:
 
 
 def _made(split: SemanticSplit, indices: list[int], options: AnnotateOptions) -> Iterator[tuple[int, Annotation]]:
-    """Index and annotation of each picture of which anything is known."""
+    """Index and annotation of each picture of which anything is known.
+
+    Raises:
+        DataError: A mask is missing or broken, or there is nothing to annotate in any.
+    """
     from tqdm import tqdm
 
     from pixgraph.data.annotations import make_annotation
@@ -94,10 +124,12 @@ def _made(split: SemanticSplit, indices: list[int], options: AnnotateOptions) ->
     from pixgraph.data.mark_types import Annotation
     from pixgraph.data.partial import SHARES, partial_label
 
+    empty = True
     for index in tqdm(indices, desc="annotate", unit="picture", disable=None):
         label, key = split.read_label(index), split.keys[index]
         if not (label < UNLABELLED).any():
             continue
+        empty = False
         if options.kind in SHARES:
             yield index, Annotation(partial_label(label, options.kind, options.seed, key))
         else:
@@ -114,3 +146,8 @@ def _made(split: SemanticSplit, indices: list[int], options: AnnotateOptions) ->
                     options.one_box,
                 ),
             )
+    if empty:
+        raise DataError(
+            f"{split.name} ({split.split}): got {len(indices)} masks without a pixel of any class, expected something "
+            "to annotate; check the masks, or choose another split"
+        )

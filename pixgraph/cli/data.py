@@ -82,6 +82,8 @@ def run(argv: Sequence[str]) -> int:
     if action not in ACTIONS:
         raise ConfigError(f"unknown action {action!r}; expected one of {', '.join(ACTIONS)}; see pixgraph data --help")
     if action == "list":
+        if rest and rest[0] not in ("-h", "--help"):
+            raise ConfigError(f"data list: got {rest[0]!r}, expected nothing behind it; leave it out")
         return list_datasets()
     if action == "annotate":
         return _annotate(rest)
@@ -154,12 +156,14 @@ def show_dataset(dataset: FewShotDataset, options: ShowOptions) -> int:
     from pixgraph.contact_sheet import contact_sheet
     from pixgraph.training.atomic import write_atomic
 
+    path = Path(options.out)
+    if not path.name or path.is_dir():
+        raise ConfigError(f"--out {options.out!r}: got a folder, expected the PNG to write, such as sheet.png")
     rng = np.random.default_rng([options.seed])
     indices = rng.permutation(len(dataset))[: options.pictures]
     sheet = contact_sheet(dataset, [int(i) for i in indices])
     buffer = io.BytesIO()
     sheet.save(buffer, format="PNG")
-    path = Path(options.out)
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomic(path, buffer.getvalue())
     print(f"{len(indices)} of {len(dataset)} pictures: {path}")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
 import os
+import re
 import sys
 from collections.abc import Sequence
 
@@ -19,9 +21,21 @@ COMMANDS = {
     "probe": "measure and show what a frozen embedding is worth: linear probe, retrieval, colours, few-shot",
     "study": "measure which settings of graph construction matter, and recommend some",
     "demo": "train, evaluate and segment a photograph in a few minutes, without any download",
-    "data": "list the data sets, check a folder, show its pictures with their masks",
+    "data": "list the data sets, check a folder, show its masks, make points, scribbles, boxes or tags of them",
 }
 """Command to its one-line description; each is a module of `pixgraph.cli` with a function ``run(argv) -> int``."""
+
+
+ADVICE = {
+    errno.ENOSPC: "free some space",
+    errno.EACCES: "choose a place that you may use, or change its permissions",
+    errno.EPERM: "choose a place that you may use, or change its permissions",
+    errno.EROFS: "choose a place that can be written to",
+    errno.EISDIR: "name a file in it",
+    errno.ENOTDIR: "a part of this path is a file: name a folder there",
+    errno.EEXIST: "a file of this name is in the way: choose another one",
+}
+"""What to do about errors of the system."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -45,7 +59,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except OSError as error:
-        return _fail(f"{error.filename or 'system'}: {error.strerror or error}")
+        return _fail(_explain(error))
     except (RuntimeError, MemoryError) as error:
         if not _out_of_memory(error):
             raise
@@ -88,6 +102,14 @@ def _dispatch(argv: list[str]) -> int:
 def _fail(message: str) -> int:
     print(f"pixgraph: error: {' '.join(message.split())}", file=sys.stderr)
     return 2
+
+
+def _explain(error: OSError) -> str:
+    """What the system refused, where, and what to do; files in the making have the name that they were to have."""
+    name = str(error.filename2 or error.filename or "system")
+    name = re.sub(r"(^|[\\/])\.([^\\/]+?)(\.\d+)?\.tmp$", r"\1\2", name)
+    advice = ADVICE.get(error.errno or 0, "check the path and the disk")
+    return f"{name}: {error.strerror or error}; {advice}"
 
 
 def _out_of_memory(error: BaseException) -> bool:

@@ -54,6 +54,7 @@ def parse(
         SystemExit: After ``--help`` or ``--print_config``.
     """
     parser = _parser(cls, command)
+    parser.set_defaults({key: value for key, value in (base or {}).items() if not isinstance(value, (Mapping, list))})
     for name, arguments in (more or {}).items():
         parser.add_argument(name, **arguments)
     files, preset, print_config, rest = _split(_with_true(cls, argv), _has_graph(cls))
@@ -83,20 +84,9 @@ def read_settings(path: str | Path, cls: type) -> dict[str, Any]:
     left out, and so are those that mean something else to it (``episodes``).
 
     Raises:
-        ConfigError: The file is missing, not YAML, or holds an unknown key or an illegal value.
+        ConfigError: The file is missing, not YAML, or holds an unknown key, a key twice, or an illegal value.
     """
-    import yaml
-
-    try:
-        text = Path(path).read_text(encoding="utf-8")
-        tree = yaml.compose(text, Loader=yaml.SafeLoader)
-        values = yaml.safe_load(text)
-    except OSError as error:
-        raise ConfigError(f"--config {path}: {error.strerror}; expected a YAML file of settings") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f"{path}:{mark.line + 1}" if mark else path
-        raise ConfigError(f"{where}: not YAML ({' '.join(str(error).split())})") from error
+    tree, values = _read_yaml(path)
     if values is None:
         return {}
     if not isinstance(values, Mapping):
@@ -109,13 +99,66 @@ def read_settings(path: str | Path, cls: type) -> dict[str, Any]:
         check(build(Config, for_training))
         unknown = [k for k in taken if k not in own]
         if unknown and cls is not Config:
-            close = difflib.get_close_matches(unknown[0], [*own, *shared], n=1)
-            hint = f"did you mean {close[0]!r}?" if close else f"known here: {', '.join(sorted({*own, *shared}))}"
+            known = sorted({*own} if getattr(cls, "standalone", False) else {*own, *shared})
+            close = difflib.get_close_matches(str(unknown[0]), known, n=1)
+            hint = f"did you mean {close[0]!r}?" if close else f"known here: {', '.join(known)}"
             raise ConfigError(f"{unknown[0]}: unknown key (value {taken[unknown[0]]!r}); {hint}")
         check(build(cls, taken))
     except ConfigError as error:
         raise ConfigError(f"{path}:{_line(tree, str(error).split(':', 1)[0])}: {error}") from error
     return taken
+
+
+def _read_yaml(path: str | Path) -> tuple[Any, Any]:
+    """The nodes of a YAML file, which know their lines, and its values.
+
+    Raises:
+        ConfigError: The file is missing, not YAML, or has a key twice, of which YAML would take the last.
+    """
+    import yaml
+
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+        tree = yaml.compose(text, Loader=yaml.SafeLoader)
+        values = yaml.safe_load(text)
+    except OSError as error:
+        raise ConfigError(f"--config {path}: {error.strerror}; expected a YAML file of settings") from error
+    except RecursionError as error:
+        raise ConfigError(f"{path}: got brackets within brackets without end, expected YAML settings") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f"{path}:{mark.line + 1}" if mark else path
+        raise ConfigError(f"{where}: not YAML ({' '.join(str(error).split())})") from error
+    _refuse_twice(tree, path)
+    return tree, values
+
+
+def _refuse_twice(tree: Any, path: str | Path) -> None:
+    """Look for a key that stands twice in a mapping of the YAML tree.
+
+    Raises:
+        ConfigError: There is one.
+    """
+    nodes, seen = [tree], set()
+    while nodes:
+        node = nodes.pop()
+        # Anchors may lead back to a node, so each is looked at once.
+        if id(node) in seen or getattr(node, "id", "scalar") == "scalar":
+            continue
+        seen.add(id(node))
+        if node.id == "sequence":
+            nodes += node.value
+            continue
+        lines: dict[str, int] = {}
+        for key, value in node.value:
+            line = key.start_mark.line + 1
+            if key.value in lines:
+                raise ConfigError(
+                    f"{path}:{line}: {key.value}: got it twice, first in line {lines[key.value]}, expected it once; "
+                    "remove one"
+                )
+            lines[key.value] = line
+            nodes.append(value)
 
 
 def command_settings(values: Mapping[str, Any], cls: type) -> dict[str, Any]:
@@ -188,6 +231,8 @@ def resumed_settings(argv: Sequence[str], cls: type) -> dict[str, Any] | None:
     if not value and not name:
         raise ConfigError("--resume: nothing says which run; expected --resume RUN_FOLDER, or --run NAME beside it")
     folder = Path(value) if value else Path(option_value(argv, "--runs") or "runs") / str(name)
+    if folder.name in ("", ".."):  # the current folder, or one above it
+        folder = folder.resolve()
     return {**run_settings(folder, cls), "runs": str(folder.parent), "run": folder.name}
 
 
@@ -249,10 +294,15 @@ def _explain(cls: type, parser: Any, message: str) -> str:
     if wrong_value:
         key, value = wrong_value.groups()
         return f"--{key}: got {value!r}, expected {legal(cls, key)}"
+    no_section = re.match(r'Parser key "([\w.]+)": Unable to load config [\'"](.*?)[\'"]', message)
+    if no_section:
+        key, value = no_section.groups()
+        return f"--{key}: got {value!r}, expected a mapping of settings, or its settings one by one: --{key}.NAME VALUE"
     unknown = re.search(r"unrecognized arguments: (\S+)", message)
     if unknown:
         known = [o for action in parser._actions for o in action.option_strings]
-        close = difflib.get_close_matches(unknown[1].split("=")[0], known, n=1)
+        word = unknown[1].split("=")[0]
+        close = [o for o in known if o.endswith(f".{word.lstrip('-')}")] or difflib.get_close_matches(word, known, n=1)
         hint = f"did you mean {close[0]}?" if close else f"see {parser.prog} --help"
         return f"unknown option {unknown[1]}; {hint}"
     return f"{message}; see {parser.prog} --help"

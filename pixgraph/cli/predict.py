@@ -60,10 +60,11 @@ class PredictOptions:
 def run(argv: Sequence[str]) -> int:
     """Predict; exit code 1 when some pictures could not be read, and their names on stderr."""
     options = parse_predict(argv)
-    from pixgraph.prediction import predict_folder, query_files
+    from pixgraph.prediction import predict_folder, query_files, refuse_data_set
     from pixgraph.training.distributed import ProcessGroup
 
     query_files(Path(options.query), Path(options.out))  # a typing error shall not cost a minute of loading
+    refuse_data_set(Path(options.out), Path(options.support))
     with ProcessGroup() as world:
         segmenter = fitted(options)
         results = predict_folder(
@@ -73,7 +74,7 @@ def run(argv: Sequence[str]) -> int:
         return 0
     failed = [r for r in results if r.error]
     for result in failed:
-        print(f"pixgraph: skipped {result.error}", file=sys.stderr)
+        print(f"pixgraph: skipped {' '.join(result.error.split())}", file=sys.stderr)
     print(f"{len(results) - len(failed)} of {len(results)} pictures segmented: {options.out}")
     return 1 if failed else 0
 
@@ -100,11 +101,14 @@ def parse_predict(argv: Sequence[str]) -> PredictOptions:
 
 def _checkpoint_settings(path: Path) -> dict[str, Any]:
     """The settings of a run folder, or those that any other checkpoint holds itself."""
-    if not path.exists() or (path / "config.yaml").is_file():
+    if not path.exists():
         return run_settings(path, PredictOptions)
-    from pixgraph.training.checkpoint import find_checkpoint, load_checkpoint
+    from pixgraph.training.checkpoint import find_checkpoint, load_trained
 
-    return command_settings(load_checkpoint(find_checkpoint(path))["config"], PredictOptions)
+    state = load_trained(find_checkpoint(path))
+    if (path / "config.yaml").is_file():
+        return run_settings(path, PredictOptions)
+    return command_settings(state["config"], PredictOptions)
 
 
 def fitted(options: PredictOptions) -> FewShotSegmenter:

@@ -24,6 +24,9 @@ METHODS = {
 WITH_LABELS = {"reco": "pretrain_reco", "spml": "pretrain_spml"}
 """Method to the module of `pixgraph.cli` that understands its own options."""
 
+DEFAULTS = {"pixpro_full": {"backbone": "unet"}}
+"""Settings that differ from `PretrainConfig` for a method."""
+
 OUT = {"metavar": "FILE", "help": "Where `pairs` draws (default: pairs.png)."}
 
 
@@ -34,8 +37,8 @@ def run(argv: Sequence[str]) -> int:
         return 0
     method, rest = argv[0] if argv else "", list(argv[1:])
     if method not in METHODS:
-        listed = "; ".join(f"{name}: {text}" for name, text in METHODS.items())
-        raise ConfigError(f"pretrain: got {method or 'no method'!r}, expected one of {listed}")
+        got = repr(method) if method else "no method"
+        raise ConfigError(f"pretrain: got {got}, expected one of {', '.join(METHODS)}; see pixgraph pretrain --help")
     if method in WITH_LABELS:
         return int(importlib.import_module(f"pixgraph.cli.{WITH_LABELS[method]}").run(rest))
     if method == "pairs":
@@ -73,7 +76,7 @@ def parse_pretrain(method: str, argv: Sequence[str]) -> tuple[PretrainConfig, bo
     """
     argv = with_alias(argv, "--name", "--run")
     base = resumed_settings(argv, PretrainConfig)
-    settings = {"method": method} if base is None else base
+    settings = {"method": method, **DEFAULTS.get(method, {})} if base is None else base
     more = {"--resume": RESUME, "--name": NAME}
     config = parse(PretrainConfig, f"pretrain {method}", _as_list(argv), settings, more)
     if config.method != method:

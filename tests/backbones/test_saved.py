@@ -27,6 +27,20 @@ def test_other_files_do_not(tmp_path):
         saved_name(tmp_path / "absent")
 
 
+def test_empty_and_truncated_files_say_so(tmp_path):
+    save_file({"a": torch.ones(1000)}, tmp_path / "whole.safetensors", METADATA)
+    whole = (tmp_path / "whole.safetensors").read_bytes()
+    for size, words in (
+        (0, "the file is empty"),
+        (5, "truncated or not a safetensors file"),
+        (900, "truncated or not"),
+    ):
+        path = tmp_path / f"w{size}.safetensors"
+        path.write_bytes(whole[:size])
+        with pytest.raises(CheckpointError, match=rf"weights .*w{size}\.safetensors: {words}"):
+            build_backbone(BackboneConfig(weights=str(path)))
+
+
 def test_names_must_agree():
     check_name(METADATA, "resnet18", "FILE")
     check_name({"name": "resnet18"}, "resnet50", "FILE")  # not a file of ours

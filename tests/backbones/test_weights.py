@@ -68,7 +68,7 @@ def test_broken_files_say_so_in_one_line(tmp_path, capsys):
     torch.save([1, 2], tmp_path / "list.pth")
     torch.save({"epoch": 3}, tmp_path / "plain.pth")
     cases = {
-        tmp_path / "absent": "no such file; give --backbone.weights",
+        tmp_path / "absent": "no such file, expected safetensors or a state_dict",
         tmp_path / "empty": "the file is empty",
         _truncated(good, tmp_path / "cut", 2000): "truncated or not a safetensors file",
         _truncated(tmp_path / "good.pth", tmp_path / "cut.pth", 2000): "truncated, or neither safetensors nor",

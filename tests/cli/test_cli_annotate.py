@@ -55,6 +55,8 @@ def test_bad_input_ends_in_one_line(shared_folder, tmp_path, fails):
     assert "kind" in fails(*annotate, shared_folder, "--out", tmp_path / "a", "--kind", "lines")
     many = fails(*annotate, shared_folder, "--out", tmp_path / "a", "--num_labeled", "99")
     assert "num_labeled: got 99, expected 1 to 9, the labelled pictures of folder (train)" in many
+    wide = fails(*annotate, shared_folder, "--out", tmp_path / "a", "--kind", "scribbles", "--width", "1000000")
+    assert "annotation: got width 1000000, expected at most 48, the shorter side of apple/0" in wide
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "x").write_text("")
     assert "exists and is not empty" in fails(*annotate, shared_folder, "--out", tmp_path / "full")
@@ -84,3 +86,37 @@ def test_drawings_of_marks_are_thick_and_boxes_are_frames(shared_folder, tmp_pat
     full = split.read_label(0) == 1
     assert frame.sum() == 4 * 23  # the border of a square of 24 pixels
     assert full[frame].all()
+
+
+def masks_of(folder, value):
+    for path in (folder / "masks").rglob("*.png"):
+        Image.fromarray(np.full((48, 64), value, np.uint8)).save(path)
+    (folder / "classes.json").write_text('["background", "thing"]')
+
+
+def test_masks_with_nothing_to_annotate_are_refused(folder, tmp_path, fails):
+    masks_of(folder, 255)
+    words = fails("data", "annotate", folder, "--split", "all", "--out", tmp_path / "marks")
+    assert "folder (all): got 15 masks without a pixel of any class, expected something to annotate" in words
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["things"]
+
+
+def test_a_sheet_that_cannot_be_written_is_told_before_anything_is(folder, tmp_path, fails):
+    marks, file = tmp_path / "marks", tmp_path / "file"
+    file.write_text("")
+    command = ("data", "annotate", folder, "--out", marks, "--sheet")
+    assert f"sheet: got the folder {tmp_path}, expected a PNG file to write" in fails(*command, tmp_path)
+    assert f"sheet: got the folder {marks}, expected a PNG file" in fails(*command, marks)
+    assert f"but {file} is no folder; choose another place" in fails(*command, file / "deep" / "sheet.png")
+    assert not marks.exists()
+
+
+def test_annotations_are_taken_back_where_the_sheet_fails(folder, tmp_path, fails):
+    path = folder / "images" / "apple" / "0.png"
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2])
+    command = ["data", "annotate", folder, "--out", tmp_path / "marks", "--sheet", tmp_path / "new" / "sheet.png"]
+    assert "apple/0.png: broken or truncated picture" in fails(*command)
+    assert sorted(found.name for found in tmp_path.iterdir()) == ["things"]
+    path.write_bytes(whole)
+    assert main([str(word) for word in command]) == 0

@@ -72,6 +72,7 @@ def test_show_marks_pictures_without_mask(folder, tmp_path):
     ("argv", "words"),
     [
         (["chek"], "unknown action 'chek'; expected one of list, check, show"),
+        (["list", "--foo"], "data list: got '--foo', expected nothing behind it; leave it out"),
         (["check"], "data.root: got nothing, expected the folder of folder"),
         (["check", "nowhere"], "no folder nowhere; expected images/<class>/*"),
         (["check", "nowhere", "--name", "pascal"], "data.name: got 'pascal', expected one of synthetic, folder"),
@@ -88,3 +89,12 @@ def test_wrong_arguments(fails, argv, words):
 
 def test_an_empty_folder_says_what_belongs_there(fails, tmp_path):
     assert "expected images/<class>/*" in fails("data", "check", tmp_path)
+
+
+@pytest.mark.parametrize("out", [".", "", "sheets"])
+def test_a_sheet_is_a_file(fails, shared_folder, tmp_path, monkeypatch, out):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "sheets").mkdir()
+    assert f"--out {out!r}: got a folder, expected the PNG to write" in fails(
+        "data", "show", shared_folder, "--out", out
+    )

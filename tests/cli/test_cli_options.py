@@ -68,9 +68,11 @@ WRONG = [
     (["--model.heads", "5"], r"model\.width: got 64, expected a multiple of model\.heads = 5$"),
     (["--device", "gpu"], r"device: got 'gpu', expected auto, cpu, cuda, cuda:INDEX or mps$"),
     (["--seed", "-1"], r"seed: got -1, expected a whole number in \[0, 4294967295\]$"),
+    (["--n_way", "2"], r"unknown option --n_way; did you mean --episodes\.n_way\?$"),
     (["--train.lrr", "3"], r"unknown option --train\.lrr; did you mean --train\.lr\?$"),
     (["--frobnicate"], r"unknown option --frobnicate; see pixgraph train --help$"),
     (["--train.steps"], r"--train\.steps: expected one argument"),
+    (["--graph", "null"], r"--graph: got 'null', expected a mapping of settings"),
     (["--config"], r"--config: expected the path of a YAML file"),
     (["--data.root", "[1]", "--data.weight", "x"], r"--data\.weight: got 'x', expected a number > 0$"),
     (["--config", "nowhere.yaml"], r"nowhere\.yaml: No such file or directory; expected a YAML file"),
@@ -94,6 +96,13 @@ FILES = [
     ("train: {steps: yes}", r"train\.steps: got True, expected a whole number >= 0"),
     ("a: [1\nb: 2", r"settings\.yaml:2: not YAML"),
     ("- 1", r"settings\.yaml: expected 'key: value' settings, got list"),
+    ("1: 2", r"settings\.yaml:1: 1: unknown key \(value 2\); known here: "),
+    ("null: 2", r"settings\.yaml:1: None: unknown key \(value 2\); known here: "),
+    ("train: {1: 2}", r"settings\.yaml:1: train\.1: unknown key \(value 2\); known here: "),
+    ("[" * 5000, r"settings\.yaml: got brackets within brackets without end, expected YAML settings"),
+    ("seed: 1\ndevice: cpu\nseed: 2", r"settings\.yaml:3: seed: got it twice, first in line 1, expected it once"),
+    ("extra:\n- {name: a, name: b}", r"settings\.yaml:2: name: got it twice, first in line 2"),
+    ("extra: &x [*x]", r"settings\.yaml:1: extra: expected a mapping of settings"),
     ("\x00", r"settings\.yaml.*not YAML"),
 ]
 
@@ -102,6 +111,20 @@ FILES = [
 def test_wrong_files_are_explained_with_their_line(fails, write, text, words):
     assert re.search(words, fails("train", "--config", write(text)))
     assert re.search(words, fails("evaluate", "--config", write(text), "--method", "knn"))
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("backbone: null", r"backbone: unknown key \(value None\); known here: .*views"),
+        ("optim: null", r"optim: expected a mapping of settings, got None"),
+        ("seed: null", r"seed: got None, expected a whole number"),
+    ],
+)
+def test_files_of_one_command_alone_hint_at_keys_that_it_takes(fails, write, text, words):
+    message = fails("pretrain", "reco", "--config", write(text))
+    assert re.search(words, message)
+    assert "graph," not in message
 
 
 def test_an_empty_file_changes_nothing(write):
@@ -117,6 +140,14 @@ def test_resume_takes_the_settings_of_the_run(tmp_path):
     assert (config.train.steps, config.runs, config.run, config.device) == (7, str(tmp_path), "mine", "cpu")
     config, resume = parse_train(["--runs", str(tmp_path), "--run", "mine", "--resume"])
     assert (resume, config.train.steps, config.run) == (True, 7, "mine")
+
+
+def test_a_run_is_resumed_from_within(tmp_path, monkeypatch):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "config.yaml").write_text("train: {steps: 7}")
+    monkeypatch.chdir(tmp_path / "mine")
+    config, _ = parse_train(["--resume", "."])
+    assert (config.runs, config.run) == (str(tmp_path), "mine")
 
 
 def test_merge_keeps_what_the_other_does_not_name():
@@ -161,7 +192,11 @@ def test_errors_beyond_the_user_keep_their_traceback(monkeypatch):
 @pytest.mark.parametrize(
     ("error", "words"),
     [
-        (OSError(28, "No space left on device", "runs/x"), "runs/x: No space left on device"),
+        (OSError(28, "No space left on device", "runs/x"), "runs/x: No space left on device; free some space"),
+        (OSError(21, "Is a directory", "a/.s7.20.tmp", None, "a/s7"), "error: a/s7: Is a directory; name a file in it"),
+        (OSError(13, "Permission denied", "a/.s7.png.20355.tmp"), "error: a/s7.png: Permission denied; choose a place"),
+        (OSError(20, "Not a directory", "file/x"), "file/x: Not a directory; a part of this path is a file"),
+        (OSError(5, "Input/output error"), "system: Input/output error; check the path and the disk"),
         (RuntimeError("CUDA out of memory. Tried to allocate 2 GiB"), "out of memory: take a smaller backbone.size"),
         (MemoryError(), "out of memory: take a smaller backbone.size"),
         (ConfigError("two\nlines"), "pixgraph: error: two lines"),

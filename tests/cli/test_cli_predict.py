@@ -1,6 +1,8 @@
 import errno
 import json
+import os
 import resource
+import shutil
 
 import numpy as np
 import pytest
@@ -156,7 +158,7 @@ def test_supports_must_be_whole(fails, support, query, tmp_path):
     assert "apple/0.png: got" in fails(*args)
     for k in range(2):
         Image.fromarray(np.zeros((48, 64), np.uint8)).save(support / "masks" / "apple" / f"{k}.png")
-    assert "none of the 2 masks shows a class" in fails(*args)
+    assert "support: none of the 2 labelled pictures shows a class" in fails(*args)
     assert not (tmp_path / "out").exists()
 
 
@@ -173,7 +175,7 @@ def test_a_full_disk_ends_in_one_line_and_keeps_what_is_whole(monkeypatch, fails
     monkeypatch.setattr(module, "write_palette_mask", fill)
     out = tmp_path / "out"
     line = fails("predict", "--support", support, "--query", query, "--out", out, *FAST)
-    assert line.endswith("b c.png: No space left on device")
+    assert line.endswith("b c.png: No space left on device; free some space")
     found = json.loads((out / "predictions.json").read_text())
     assert [p["file"] for p in found["pictures"]] == ["a.png"]
     assert [p.name for p in (out / "masks").iterdir()] == ["a.png"]
@@ -234,3 +236,67 @@ def test_output_names_differ(tmp_path):
     from pathlib import Path
 
     assert output_names([Path("A.jpg"), Path("a.png"), Path("b.png")]) == ["A.jpg", "a.png", "b"]
+
+
+def bytes_below(folder):
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_the_files_of_a_data_set_are_not_replaced(fails, support, query, tmp_path):
+    for k in range(2):
+        for part in ("images", "masks"):
+            (support / part / "apple" / f"{k}.png").rename(support / part / f"{k}.png")
+    for path in (support / "masks").glob("*.png"):
+        Image.fromarray(np.asarray(Image.open(path)) // 255).save(path)
+    (support / "classes.json").write_text('["background", "apple"]')
+    before = bytes_below(support)
+    for source in (support / "images", query):
+        for out in (support, support / "images" / "more", support / "masks"):
+            words = fails("predict", "--support", support, "--query", source, "--out", out, *FAST)
+            assert "its masks would be among the labelled pictures of" in words
+    other = tmp_path / "other"
+    shutil.copytree(support, other)
+    words = fails("predict", "--support", support, "--query", query, "--out", other, *FAST)
+    assert "other: holds images and masks, which would be replaced, expected a new folder" in words
+    assert bytes_below(support) == before
+
+
+def test_the_query_is_not_replaced(fails, support, query, tmp_path):
+    args = ["predict", "--support", support, *FAST, "--query"]
+    out = tmp_path / "o"
+    for kind, name in (("masks", "a.png"), ("overlays", "b c.jpg")):
+        (out / kind).mkdir(parents=True)
+        shutil.copy(query / name, out / kind)
+        words = fails(*args, out / kind / name, "--out", out, "--overlay")
+        assert f"its masks would replace the pictures of {out / kind / name}; choose another folder" in words
+        assert (out / kind / name).read_bytes() == (query / name).read_bytes()
+    (tmp_path / "link.png").symlink_to(out / "masks" / "a.png")
+    assert "would replace the pictures" in fails(*args, tmp_path / "link.png", "--out", out)
+    assert "got the folder of the pictures, expected another" in fails(*args, query, "--out", query)
+    assert "got the folder of the pictures" in fails(*args, query, "--out", query / "more" / "..")
+
+
+def test_a_query_folder_that_cannot_be_read_is_named(monkeypatch, fails, support, query, tmp_path):
+    look = os.scandir
+
+    def locked(folder):
+        if str(folder).endswith("more"):
+            raise PermissionError(errno.EACCES, "Permission denied", str(folder))
+        return look(folder)
+
+    monkeypatch.setattr(os, "scandir", locked)
+    words = fails("predict", "--support", support, "--query", query, "--out", tmp_path / "out", *FAST)
+    assert "query/more: cannot look into this folder (Permission denied)" in words
+
+
+@pytest.mark.parametrize("more", [[], ["--probabilities"]])
+def test_a_graph_that_cannot_be_made_leaves_no_folder(fails, support, query, tmp_path, more):
+    args = ["predict", "--support", support, "--query", query, "--out", tmp_path / "out", "--device", "cpu", *more]
+    assert "knn_level" in fails(*args, "--backbone.size", "64", "--graph.dilations", "[1]", "--graph.knn_level", "99")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_name_with_a_line_break_takes_one_line(support, query, tmp_path, capsys):
+    (query / "two\nlines.png").write_bytes(b"nonsense")
+    assert predict(support, query, tmp_path / "out") == 1
+    assert "skipped" in capsys.readouterr().err.splitlines()[-1]
