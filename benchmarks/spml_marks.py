@@ -22,8 +22,12 @@ from workbench import WEIGHTS, add_output_arguments, data_folder, guarded
 
 from pixgraph.errors import ConfigError
 
-METHODS = {"classifier": ["--relations", "none"], "spml": [], "spml+": ["--spml.detach", "false"]}
-"""Name of a method to its options."""
+METHODS = {
+    "classifier": ["--relations", "none", "--spml.detach", "true"],
+    "spml": ["--spml.detach", "true"],
+    "spml+": ["--spml.detach", "false"],
+}
+"""Name of a method to its options: no contrasts, contrasts alone, contrasts and the classifier's gradient."""
 
 DATA = {"camvid": [], "ade20k-objects": ["--holdout", "0.25", "--marks.num_pictures", "200"]}
 """Data set, which is also its folder below ``--data``, to its options."""
@@ -54,7 +58,7 @@ def parser() -> argparse.ArgumentParser:
     add("--dataset", default="camvid", choices=DATA, help="data set (default: %(default)s)")
     kinds = ["points", "scribbles", "boxes", "tags"]
     add("--annotations", nargs="+", default=kinds, choices=[*kinds, "masks"], help="default: all but masks")
-    add("--methods", nargs="+", default=["classifier", "spml"], choices=METHODS)
+    add("--methods", nargs="+", default=list(METHODS), choices=METHODS)
     add("--seeds", nargs="*", type=int, default=[0, 1, 2], help="of marks, weights and batches; none: only the table")
     add("--split", default="val", choices=["val", "test"], help="split that is scored (default: %(default)s)")
     add("--config", default=str(CONFIG), metavar="FILE", help="settings of all runs (default: %(default)s)")

@@ -26,8 +26,8 @@ def report(result: dict[str, Any]) -> str:
         "network and classifier without contrasts, trained on the same marks for as many steps, its gradient reaching "
         f"the network. Low-level regions of SPML: {regions} of scikit-image in place of HED-OWT-UCM. Retrieval: the "
         "class of most of the 20 nearest training segments. Spread: standard deviation over the seeds, each with its "
-        "own marks; gains are means of the differences to the classifier of the same seed. spml+: the "
-        "classifier's gradient reaches the network, too."
+        "own marks; gains are means of the differences to the classifier of the same seed. spml: the contrasts alone "
+        "form the embedding, as published; spml+: the classifier's gradient reaches the network, too."
     )
     classes = class_table(runs, "annotation", [(kind, method) for kind in kinds for method in METHODS])
     return f"{about}\n\n{table(head, rows)}\n\n{MORE}\n\n## Classes\n\n{classes}"

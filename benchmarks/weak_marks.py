@@ -26,9 +26,6 @@ from pixgraph.errors import DataError
 if TYPE_CHECKING:
     from pixgraph.evaluation.result import Evaluation
 
-GOALS = {"points": 0.80, "scribbles": 0.90}
-"""Share of the whole masks' mIoU that marks should reach."""
-
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Measure what is not measured yet and write the table."""
@@ -95,10 +92,9 @@ def report(result: dict[str, Any]) -> str:
             ratios = [a / b for a, b in zip(here["per_seed"], whole["per_seed"], strict=True)]
             row += [percent(*mean_and_deviation(here["per_seed"])), percent(*mean_and_deviation(ratios))]
         rows.append(row)
-    goals = ", ".join(f"{kind} {100 * goal:.0f} %" for kind, goal in GOALS.items())
     notes = [
         f"Mean ± standard deviation over {settings['seeds']} seeds of {settings['episodes']} episodes each; the marks "
-        f"of an episode are the same for all methods. Goals: {goals}.",
+        f"of an episode are the same for all methods.",
         MORE,
         "Episode lists " + ", ".join(kinds["masks"]["episode_hash"].values()) + ".",
     ]

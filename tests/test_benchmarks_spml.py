@@ -60,6 +60,9 @@ def test_marks_are_trained_once_and_tabled(tmp_path):
         str(tmp_path),
         "--annotations",
         "points",
+        "--methods",
+        "classifier",
+        "spml+",
         "--runs",
         str(tmp_path / "runs"),
         "--out",
@@ -70,9 +73,10 @@ def test_marks_are_trained_once_and_tabled(tmp_path):
         marks.main([*words, "--seeds", "1", "--", *options({"optim.steps": 2, "marks.num_pictures": "null"})])
     marks.main([*words, "--seeds"])
     found = json.loads((tmp_path / "spml_camvid.json").read_text())["runs"]
-    assert set(found) == {"camvid_points_classifier_1", "camvid_points_spml_1"}
+    assert set(found) == {"camvid_points_classifier_1", "camvid_points_spml+_1"}
     text = (tmp_path / "spml_camvid.md").read_text()
-    assert "| points, spml |" in text
+    assert "| points, classifier |" in text
+    assert "| points, spml+ |" in text
     assert "SLIC of scikit-image in place of HED-OWT-UCM" in text
     with pytest.raises(ConfigError, match="got no --data and no PIXGRAPH_DATA"):
         marks.main(["--seeds", "1"])
