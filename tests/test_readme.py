@@ -83,7 +83,8 @@ def shortened(argv: list[str]) -> list[str]:
         return [*argv, *report, "--episodes", "1", "--seeds", "1"]
     if command == "pretrain":
         if argv[1] in ("reco", "spml"):
-            return [*argv, *TINY_SEGMENTATION]
+            pictures = ["--marks.num_pictures", "20"] if argv[1] == "spml" else []
+            return [*argv, *TINY_SEGMENTATION, *pictures]
         if argv[1] == "pairs":
             return [*argv, "--views.size", "32"]
         return argv if "--resume" in argv else [*argv, *TINY_PRETRAINING]
