@@ -2,13 +2,48 @@
 
 from __future__ import annotations
 
+import argparse
+import json
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from recording import mean_and_deviation, percent, table
 
+from pixgraph.errors import ConfigError
+
 Run = dict[str, Any]
 BySeed = Mapping[int, Run]
+
+
+def add_keep_argument(parser: argparse.ArgumentParser) -> None:
+    """Add ``--keep``."""
+    parser.add_argument(
+        "--keep", action="store_true", help="keep the rows of the table that is there, but for the runs that are here"
+    )
+
+
+def with_kept(result: dict[str, Any], path: Path) -> dict[str, Any]:
+    """The result with the runs of an earlier one that it lacks: a long table may be filled on several machines.
+
+    Args:
+        result: Provenance, what all runs share, and `runs` by name.
+        path: The earlier result.
+
+    Returns:
+        The same keys; a run that is kept names the day it was tabled, as `tabled`.
+
+    Raises:
+        ConfigError: There is no earlier result, or its runs share something else (the split, say).
+    """
+    if not path.is_file():
+        raise ConfigError(f"--keep: got no {path}; expected an earlier table")
+    earlier = json.loads(path.read_text(encoding="utf-8"))
+    for key in result.keys() - {"date", "command", "machine", "runs"}:
+        if earlier.get(key) != result[key]:
+            raise ConfigError(f"--keep: {path}: got {key} {earlier.get(key)}; expected {result[key]}")
+    kept = {name: {"tabled": earlier["date"], **run} for name, run in earlier["runs"].items()}
+    return {**result, "runs": dict(sorted({**kept, **result["runs"]}.items()))}
 
 
 def by_seed(runs: Sequence[Run], group: str, kind: tuple[str, str]) -> dict[int, Run]:

@@ -4,8 +4,8 @@
 
 Each training is a run folder below `--runs`; what is finished there is not trained again, and what was stopped goes on,
 so that several calls with other `--seeds` may share the work at the same time. A call writes the table of all finished
-runs. Settings of `pixgraph pretrain reco` behind `--` change all runs. Choose on `--split val`, report on `--split
-test`.
+runs, with `--keep` beside those that the table had. Settings of `pixgraph pretrain reco` behind `--` change all runs.
+Choose on `--split val`, report on `--split test`.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from label_tables import add_keep_argument, with_kept
 from reco_report import report
 from recording import ROOT, provenance, script_parser, write_result
 from workbench import WEIGHTS, add_output_arguments, data_folder, guarded
@@ -46,6 +47,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not rows:
         raise ConfigError(f"--runs {args.runs}: got no finished run; expected some to put into the table")
     result = {**provenance(args.data), "split": args.split, "runs": rows}
+    if args.keep:
+        result = with_kept(result, Path(args.out) / f"{name}.json")
     print(write_result(name, result, report(result), args.out))
     return 0
 
@@ -61,6 +64,7 @@ def parser() -> argparse.ArgumentParser:
     add("--split", default="val", choices=["val", "test"], help="split that is scored (default: %(default)s)")
     add("--config", default=str(CONFIG), metavar="FILE", help="settings of all runs (default: %(default)s)")
     add("--runs", default=str(ROOT / "runs" / "reco-camvid"), metavar="DIR", help="run folders (default: %(default)s)")
+    add_keep_argument(made)
     add("settings", nargs="*", metavar="-- SETTING", help="further settings of pixgraph pretrain reco")
     add_output_arguments(made)
     return made

@@ -82,3 +82,15 @@ def test_marks_are_trained_once_and_tabled(tmp_path):
         marks.main(["--seeds", "1"])
     with pytest.raises(ConfigError, match="got no finished run"):
         marks.main(["--seeds", "--runs", str(tmp_path / "none")])
+
+
+def test_a_table_keeps_the_runs_of_an_earlier_one(tmp_path):
+    tables = script("label_tables")
+    path = tmp_path / "old.json"
+    result = {"date": "new", "split": "val", "runs": {"b": {"miou": 0.3}}}
+    with pytest.raises(ConfigError, match="expected an earlier table"):
+        tables.with_kept(result, path)
+    path.write_text(json.dumps({"date": "old", "split": "val", "runs": {"a": {"miou": 0.1}, "b": {"miou": 0.2}}}))
+    assert tables.with_kept(result, path)["runs"] == {"a": {"tabled": "old", "miou": 0.1}, "b": {"miou": 0.3}}
+    with pytest.raises(ConfigError, match="got split val; expected test"):
+        tables.with_kept({**result, "split": "test"}, path)
