@@ -3,7 +3,7 @@
 For a query cell i and support cells j with unit features, s_ij = <q_i, s_j>, and w_jn the share of cell j that class n
 covers, of the share v_j whose label is known, the evidence for class n against the rest is
 
-    a_t = sum_j softmax_j(t s_ij + log v_j) w_jn / v_j        attention to the support labels, at two sharpnesses t
+    a_t = sum_j exp(t s_ij) w_jn / sum_j exp(t s_ij) v_j      attention to the support labels, at two sharpnesses t
     p_t = sigmoid(logit a_t - logit(sum_j w_jn / sum_j v_j))  the same with class and rest weighing equally
     m   = max_{j in fg_n} s_ij,  d = m - max_{j not in fg_n} s_ij                   nearest neighbour of either side
     c   = <q_i, p_n>,            e = c - <q_i, b_n>      prototypes: p_n, b_n are the normalised weighted sums of s_j
@@ -34,8 +34,14 @@ from pixgraph.models.levels import at_most, coarse_levels
 EVIDENCE = 6
 """Channels of the evidence of one level."""
 
-UNKNOWN = -1e4
-"""Stands for the logarithm of zero in the attention to the support labels."""
+TINY = 1e-6
+"""Less than any known share: keeps quotients defined where nothing is known."""
+
+SHARPEST = 70.0
+"""Largest sharpness: exp(-70) to 10,000 exp(70) are ordinary numbers in single precision."""
+
+LEAST = 1e-37
+"""Keeps a quotient of two such sums defined where both are zero."""
 
 PAIRS = 2**17
 """Pairs of query and support cells compared at a time: they fit into a processor's cache."""
@@ -54,17 +60,23 @@ SPREAD = 0.02
 
 
 class SupportCells(NamedTuple):
-    """Support cells of one level.
+    """What evidence of one level needs of its S support cells of which anything is known, see `support_cells`.
 
     Attributes:
-        unit: (S, C) features of unit length.
-        weight: (S, N) share of a cell that each class covers.
-        known: (S,) share whose label is known.
+        unit: (S, C) features of unit length; cells that stand for the same classes follow one another, as a group.
+        area: (S, N + 1) share of a cell that each class covers, and last the share whose label is known.
+        sizes: Cells of each of the G groups.
+        sides: (G + 1, N) bool: which classes a group stands for, behind a row of `False`.
+        prior: (N,) logit of the share of the known area that each class covers.
+        prototypes: Two of (C, N): unit vectors of each class and of the rest.
     """
 
     unit: torch.Tensor
-    weight: torch.Tensor
-    known: torch.Tensor
+    area: torch.Tensor
+    sizes: list[int]
+    sides: torch.Tensor
+    prior: torch.Tensor
+    prototypes: tuple[torch.Tensor, torch.Tensor]
 
 
 class QueryCells(NamedTuple):
@@ -147,9 +159,33 @@ def hard_sides(weight: torch.Tensor, known: torch.Tensor) -> torch.Tensor:
     Returns:
         (S, N) bool; a class without any labelled pixel has no cell.
     """
-    side = weight > 0.5 * known.clamp_min(1e-6).unsqueeze(1)
+    side = weight > 0.5 * known.clamp_min(TINY).unsqueeze(1)
     best = (weight == weight.amax(0, keepdim=True)) & (weight > 0)
     return torch.where(side.any(0, keepdim=True), side, best)
+
+
+def support_cells(unit: torch.Tensor, weight: torch.Tensor, known: torch.Tensor) -> SupportCells:
+    """What `Evidence` needs of support cells, for any number of queries.
+
+    Args:
+        unit: (S, C) features of unit length.
+        weight: (S, N) share of a cell that each class covers.
+        known: (S,) share whose label is known; cells where it is zero are left out.
+    """
+    some = known.nonzero()[:, 0]
+    fg = hard_sides(weight, known).index_select(0, some)
+    patterns, group, sizes = fg.unique(dim=0, return_inverse=True, return_counts=True)
+    some = some.index_select(0, group.argsort(stable=True))
+    unit, weight, known = (x.index_select(0, some) for x in (unit, weight, known))
+    rest = (known[:, None] - weight).clamp_min(0)
+    return SupportCells(
+        unit,
+        torch.cat([weight, known[:, None]], 1),
+        sizes.tolist(),
+        F.pad(patterns, (0, 0, 1, 0)),
+        torch.logit(weight.sum(0) / known.sum().clamp_min(TINY), eps=1e-4),
+        (F.normalize(weight.T @ unit, dim=1).T, F.normalize(rest.T @ unit, dim=1).T),
+    )
 
 
 class Evidence(nn.Module):
@@ -163,45 +199,35 @@ class Evidence(nn.Module):
         super().__init__()
         self.log_sharpness = nn.Parameter(torch.tensor([math.log(t) for t in sharpness]))
 
-    def forward(
-        self, query: torch.Tensor, support: torch.Tensor, weight: torch.Tensor, known: torch.Tensor
-    ) -> torch.Tensor:
+    def forward(self, query: torch.Tensor, support: SupportCells) -> torch.Tensor:
         """Evidence of each class at each query cell.
 
         Args:
             query: (P, C) unit features.
-            support: (S, C) unit features.
-            weight: (S, N) share of a cell that a class covers.
-            known: (S,) share whose label is known.
+            support: The support cells.
 
         Returns:
             (P, N, 6): p_1, p_2, d, m, e, c of the module's text.
         """
-        # Finite even where nothing is known, so that a softmax over unknown cells alone is defined.
-        offset = known.clamp_min(1e-6).log().masked_fill(known <= 0, UNKNOWN)
-        share = weight / known.clamp_min(1e-6).unsqueeze(1)
-        prior = torch.logit(weight.sum(0) / known.sum().clamp_min(1e-6), eps=1e-4)  # (N,)
-        fg, rest = hard_sides(weight, known), (known.unsqueeze(1) - weight).clamp_min(0)
-        sides = [(fg[:, n].nonzero()[:, 0], (~fg[:, n] & (known > 0)).nonzero()[:, 0]) for n in range(fg.shape[1])]
-        prototypes = [F.normalize(side.T @ support, dim=1).T for side in (weight, rest)]  # 2 x (C, N)
         found = []
-        for piece in query.split(max(1, PAIRS // max(1, len(support)))):
-            similarity = piece @ support.T  # (p, S)
-            attended = [
-                torch.softmax(torch.addcmul(offset, similarity, t), 1) @ share for t in self.log_sharpness.exp()
-            ]
-            soft = [torch.sigmoid(torch.logit(a, eps=1e-4) - prior) for a in attended]  # 2 x (p, N)
-            best, rival = (torch.stack([_largest(similarity, pair[i]) for pair in sides], 1) for i in (0, 1))
-            own, other = (piece @ prototype for prototype in prototypes)
+        for piece in query.split(max(1, PAIRS // max(1, len(support.unit)))):
+            similarity = piece @ support.unit.T  # (p, S)
+            parts = similarity.split(support.sizes, 1) if support.sizes else ()
+            tops = torch.stack([similarity.new_full((len(piece),), -1.0), *(part.amax(1) for part in parts)], 1)
+            best, rival = (tops[:, :, None].where(side, -1.0).amax(1) for side in (support.sides, ~support.sides))
+            soft = [self._attend(similarity, t, support) for t in self.log_sharpness.exp().clamp_max(SHARPEST)]
+            own, other = (piece @ prototype for prototype in support.prototypes)
             found.append(torch.stack([*soft, best - rival, best, own - other, own], 2))
         return torch.cat(found)
 
-
-def _largest(similarity: torch.Tensor, some: torch.Tensor) -> torch.Tensor:
-    """Largest similarity (p,) to some of the support cells; -1 where there is none."""
-    if not len(some):
-        return similarity.new_full((len(similarity),), -1.0)
-    return similarity.index_select(1, some).amax(1)
+    @staticmethod
+    def _attend(similarity: torch.Tensor, t: torch.Tensor, support: SupportCells) -> torch.Tensor:
+        """The channel p of one sharpness (p, N); float16 could not hold the sums."""
+        with torch.autocast(similarity.device.type, enabled=False):
+            s = similarity.to(torch.promote_types(similarity.dtype, torch.float32))
+            mass = (support.area.T.to(s) @ (s * t).exp_().T).T  # (p, N + 1)
+            attended = mass[:, :-1] / mass[:, -1:].clamp_min(LEAST)
+            return torch.sigmoid(torch.logit(attended, eps=1e-4) - support.prior)
 
 
 class LevelEvidence(nn.Module):
@@ -237,7 +263,7 @@ class LevelEvidence(nn.Module):
         for maps in pooled[self.first :]:
             weight, known = soft_labels(label, n_way, *maps.shape[-2:])
             unit = F.normalize(maps.permute(0, 2, 3, 1).flatten(0, 2), dim=1)
-            cells.append(SupportCells(unit, weight.to(unit), known.to(unit)))
+            cells.append(support_cells(unit, weight.to(unit), known.to(unit)))
         coarse = coarse_levels(support, label.shape[1])
         rows, columns = pooled[coarse[0]].shape[-2:]
         joint = joint_cells([pooled[i] for i in coarse], rows, columns)
@@ -259,7 +285,7 @@ class LevelEvidence(nn.Module):
         """
         maps = []
         for evidence, (unit, *grid), known in zip(self.levels, cells, support.cells, strict=True):
-            e = evidence(unit, *known)  # (P, N, 6)
+            e = evidence(unit, known)  # (P, N, 6)
             maps.append(e.permute(1, 2, 0).unflatten(2, grid))
         pooled = [at_most(query[i], QUERY_CELLS)[None] for i in support.coarse]
         rows, columns = pooled[0].shape[-2:]

@@ -33,6 +33,7 @@ from pixgraph.models.evidence import (
     count_shots,
     query_cells,
     relative,
+    support_cells,
 )
 from pixgraph.models.levels import Statistics, coarse_levels, level_statistics, standardise
 from pixgraph.models.nodes import node_grids, support_places
@@ -89,13 +90,13 @@ class SupportMemory:
         side: What evidence compares queries with.
         encoded: What the support nodes send in each encoder block.
         decoded: The same for each decoder block.
-        embedding: (S, D) unit vectors in the learnt metric.
+        cells: The support nodes in the learnt metric.
     """
 
     side: SupportSide
     encoded: list[Messages]
     decoded: list[Messages]
-    embedding: torch.Tensor
+    cells: SupportCells
 
 
 class PixGraphNet(NodeEncoder):
@@ -146,8 +147,10 @@ class PixGraphNet(NodeEncoder):
         states = stages[-1][:, 0]
         embedding = self.embed(stages[-1])  # (V - first, D)
         label = graph.ndata["label"]
-        anchors = embedding[: grids[0].first] if memory is None else memory.embedding
-        cells = support_nodes(anchors, label[: grids[0].first], task.n_way)
+        if memory is None:
+            cells = support_nodes(embedding[: grids[0].first], label[: grids[0].first], task.n_way)
+        else:
+            cells = memory.cells
         own = [query_cells(maps) for maps in others[: len(task.query)]]
         evidence, metric = self.gather_evidence(side, others, own, grids, embedding, cells, first)
         x = self.decode(graph, states, evidence, label_states(label[first:], task.n_way), memory, every=False)[-1]
@@ -175,7 +178,7 @@ class PixGraphNet(NodeEncoder):
         evidence = states.new_zeros(len(label), task.n_way, self.evidence_channels)
         decoded = self.decode(graph, states, evidence, label_states(label, task.n_way))
         sent = block_messages(self.encoder, encoded[:-1]), block_messages(self.decoder, decoded[:-1])
-        return SupportMemory(side, *sent, self.embed(encoded[-1]))
+        return SupportMemory(side, *sent, support_nodes(self.embed(encoded[-1]), label, task.n_way))
 
     def score_stage(
         self, states: torch.Tensor, label: torch.Tensor, grids: list[PicturePlace], task: FewShotTask
@@ -184,7 +187,7 @@ class PixGraphNet(NodeEncoder):
         embedding = self.embed(states)
         cells = support_nodes(embedding[: grids[0].first], label[: grids[0].first], task.n_way)
         queries = grids[: len(task.query)]
-        return [self.metric_image(self.metric_evidence(embedding[g.nodes], *cells), g) for g in queries]
+        return [self.metric_image(self.metric_evidence(embedding[g.nodes], cells), g) for g in queries]
 
     def update_target(self, decay: float) -> None:
         """Let the target encoder, if there is one, follow the encoder; to be called after each optimiser step.
@@ -258,10 +261,10 @@ class PixGraphNet(NodeEncoder):
             (V - first, N, channels), zero at nodes of other roles, and for each query the metric's logits
             (N, rows, columns).
         """
-        n_way = cells.weight.shape[1]
+        n_way = cells.sides.shape[1]
         blocks, metric = [], []
         for maps, units, grid in zip(queries, own, grids, strict=False):
-            learnt = self.metric_evidence(embedding[grid.nodes_from(first)], *cells)
+            learnt = self.metric_evidence(embedding[grid.nodes_from(first)], cells)
             metric.append(self.metric_image(learnt, grid))
             if side.evidence is not None:
                 fixed = self.level_evidence(maps, units, side.evidence)  # (N, channels, h, w) each
@@ -284,7 +287,7 @@ def support_nodes(embedding: torch.Tensor, label: torch.Tensor, n_way: int) -> S
     """The support nodes as cells of the learnt metric, each wholly of one class."""
     known = (label <= n_way).to(embedding)
     weight = F.one_hot(label.clamp_max(n_way), n_way + 1)[:, 1:].to(embedding)
-    return SupportCells(embedding, weight * known[:, None], known)
+    return support_cells(embedding, weight * known[:, None], known)
 
 
 def label_states(label: torch.Tensor, n_way: int) -> torch.Tensor:

@@ -19,6 +19,7 @@ from pixgraph.models.evidence import (
     query_cells,
     relative,
     soft_labels,
+    support_cells,
 )
 
 
@@ -31,6 +32,10 @@ def example(n_way=2, cells=12, queries=5, dtype=torch.float64, seed=0):
     known[0], known[1:3] = 1.0, 0.0
     weight = share[:, 1:] / share.sum(1, keepdim=True) * known[:, None]
     return query, support, weight, known
+
+
+def evidence_of(module, query, support, weight, known):
+    return module(query, support_cells(support, weight, known))
 
 
 def logit(p):
@@ -67,7 +72,7 @@ def oracle(query, support, weight, known, sharpness=(10.0, 40.0)):
 @pytest.mark.parametrize("seed", [0, 1])
 def test_equal_to_a_slow_loop(n_way, seed):
     parts = example(n_way, seed=seed)
-    torch.testing.assert_close(Evidence().double()(*parts), oracle(*parts), atol=1e-6, rtol=1e-6)
+    torch.testing.assert_close(evidence_of(Evidence().double(), *parts), oracle(*parts), atol=1e-6, rtol=1e-6)
 
 
 def test_unknown_cells_have_no_influence_however_similar_they_are():
@@ -75,8 +80,8 @@ def test_unknown_cells_have_no_influence_however_similar_they_are():
     query = torch.eye(4)[:1]
     support = F.normalize(torch.tensor([[-1, 1, 0, 0], [-1, 0, 1, 0], [1, 0, 0, 0.0]]), dim=1)
     weight, known = torch.tensor([[1.0], [0], [0]]), torch.tensor([1.0, 1, 0])
-    got = Evidence()(query, support, weight, known)
-    torch.testing.assert_close(got, Evidence()(query, support[:2], weight[:2], known[:2]))
+    got = evidence_of(Evidence(), query, support, weight, known)
+    torch.testing.assert_close(got, evidence_of(Evidence(), query, support[:2], weight[:2], known[:2]))
 
 
 @pytest.mark.parametrize("share", [0.0, 1.0])
@@ -85,7 +90,7 @@ def test_evidence_and_gradients_are_finite_where_nothing_or_everything_is_the_cl
     for known in (torch.ones(12), torch.zeros(12)):
         module = Evidence()
         inputs = [query.clone().requires_grad_(), support.clone().requires_grad_()]
-        out = module(*inputs, known[:, None] * share, known)
+        out = evidence_of(module, *inputs, known[:, None] * share, known)
         out.sum().backward()
         assert out.isfinite().all()
         assert all(x.grad.isfinite().all() for x in (*inputs, module.log_sharpness))
@@ -93,7 +98,7 @@ def test_evidence_and_gradients_are_finite_where_nothing_or_everything_is_the_cl
 
 def test_a_class_that_no_support_shows_has_neutral_densities_and_the_least_similarity():
     query, support, weight, known = example()
-    out = Evidence().double()(query, support, torch.zeros_like(weight), known)
+    out = evidence_of(Evidence().double(), query, support, torch.zeros_like(weight), known)
     torch.testing.assert_close(out[..., :2], torch.full_like(out[..., :2], 0.5))
     assert torch.equal(out[..., 3], torch.full_like(out[..., 3], -1))
     assert out[..., 5].count_nonzero() == 0
@@ -102,28 +107,29 @@ def test_a_class_that_no_support_shows_has_neutral_densities_and_the_least_simil
 def test_order_of_classes_cells_and_queries_does_not_matter():
     query, support, weight, known = example(3)
     module = Evidence().double()
-    expected = module(query, support, weight, known)
+    expected = evidence_of(module, query, support, weight, known)
     ways = [2, 0, 1]
-    torch.testing.assert_close(module(query, support, weight[:, ways], known), expected[:, ways])
+    torch.testing.assert_close(evidence_of(module, query, support, weight[:, ways], known), expected[:, ways])
     cells = torch.randperm(12, generator=torch.Generator().manual_seed(1))
-    torch.testing.assert_close(module(query, support[cells], weight[cells], known[cells]), expected)
-    torch.testing.assert_close(module(query.flip(0), support, weight, known), expected.flip(0))
-    torch.testing.assert_close(module(query, support, weight[:, 1:2], known), expected[:, 1:2])
+    torch.testing.assert_close(evidence_of(module, query, support[cells], weight[cells], known[cells]), expected)
+    torch.testing.assert_close(evidence_of(module, query.flip(0), support, weight, known), expected.flip(0))
+    torch.testing.assert_close(evidence_of(module, query, support, weight[:, 1:2], known), expected[:, 1:2])
 
 
 def test_gradcheck():
     query, support, weight, known = example(cells=6, queries=2)
     module = Evidence().double()
     inputs = (query.requires_grad_(), support.requires_grad_(), module.log_sharpness)
-    assert torch.autograd.gradcheck(lambda q, s, _: module(q, s, weight, known), inputs)
+    assert torch.autograd.gradcheck(lambda q, s, _: evidence_of(module, q, s, weight, known), inputs)
 
 
-def test_half_precision():
+@pytest.mark.parametrize("kind", [torch.bfloat16, torch.float16])
+def test_half_precision(kind):
     parts = example(dtype=torch.float32)
     module = Evidence()
-    expected = module(*parts)
-    with torch.autocast("cpu", dtype=torch.bfloat16):
-        out = module(*parts)
+    expected = evidence_of(module, *parts)
+    with torch.autocast("cpu", dtype=kind):
+        out = evidence_of(module, *parts)
     out.float().sum().backward()
     torch.testing.assert_close(out.float(), expected, atol=0.1, rtol=0.1)
     assert module.log_sharpness.grad.isfinite().all()
@@ -200,10 +206,20 @@ def test_relative_evidence_forgets_its_level_and_its_range():
     assert not relative(torch.ones(4, 1, 2)).any()
 
 
+def test_the_sharpest_attention_is_finite_and_picks_the_nearest_cell():
+    query, support = torch.eye(3), torch.cat([-torch.eye(3), torch.eye(3)])
+    weight, known = torch.zeros(6, 1), torch.ones(6)
+    weight[3] = 1.0
+    out = evidence_of(Evidence((1e4, 1e30)), query, support, weight, known)
+    assert out.isfinite().all()
+    assert (out[0, 0, :2] > 0.9).all()
+    assert (out[1:, 0, :2] < 0.1).all()
+
+
 @pytest.mark.parametrize("pairs", [1, 30])
 def test_pieces_change_no_number(monkeypatch, pairs):
     query, support, weight, known = example(queries=7)
     evidence = Evidence().double()
-    whole = evidence(query, support, weight, known)
+    whole = evidence_of(evidence, query, support, weight, known)
     monkeypatch.setattr("pixgraph.models.evidence.PAIRS", pairs)
-    torch.testing.assert_close(evidence(query, support, weight, known), whole)
+    torch.testing.assert_close(evidence_of(evidence, query, support, weight, known), whole)
