@@ -31,8 +31,8 @@ METHODS = {
 }
 """Name of a method to its options: no contrasts, contrasts alone, contrasts and the classifier's gradient."""
 
-DATA = {"camvid": [], "ade20k-objects": ["--holdout", "0.25", "--marks.num_pictures", "200"]}
-"""Data set, which is also its folder below ``--data``, to its options."""
+DATA = {"camvid": [], "ade20k-objects": ["--train_split", "val", "--holdout", "0.25"]}
+"""Data set, which is also its folder below ``--data``, to its options: of ADE20K, the five classes of its split val."""
 
 CONFIG = ROOT / "configs" / "pretrain-spml.yaml"
 
