@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 
 from pixgraph.losses import sampled_cosines as module
-from pixgraph.losses.sampled_cosines import gathered_products, sampled_cosines, sorted_products
+from pixgraph.losses.sampled_cosines import KeyBlocks, gathered_products, sampled_cosines
 
 
 def example(q=5, k=7, m=6, d=4):
@@ -16,12 +16,24 @@ def example(q=5, k=7, m=6, d=4):
 
 @pytest.mark.parametrize("keys", [1, 4, 7, 8, 40])
 @pytest.mark.parametrize("block", [1, 2 * 7 * 4, 2**24])
-def test_both_ways_give_the_products(monkeypatch, block, keys):
+def test_gathered_keys_give_the_products(monkeypatch, block, keys):
     monkeypatch.setattr(module, "BLOCK", block)
     vectors, keys, index = example(m=keys)  # seven are drawn, the same one twice where they are few
-    expected = (vectors[:, None] * keys[index]).sum(2)
-    for form in (sorted_products, gathered_products):
-        torch.testing.assert_close(form(vectors, keys, index), expected)
+    torch.testing.assert_close(gathered_products(vectors, keys, index), (vectors[:, None] * keys[index]).sum(2))
+
+
+@pytest.mark.parametrize("keys", [8, 40, 5000])
+@pytest.mark.parametrize("cache", [1, 4 * 40, 2**20])
+def test_blocks_of_keys_give_products_and_sums(monkeypatch, cache, keys):
+    monkeypatch.setattr(module, "CACHE", cache)
+    vectors, keys, index = example(m=keys)
+    index[0], index[1] = 0, len(keys) - 1  # all of a vector in the first block, and in the last
+    weight = torch.randn(5, 7, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    blocks = KeyBlocks(index, *keys.shape)
+    assert [int(block.ends[-1]) for block in blocks.blocks] == [b.pairs.stop - b.pairs.start for b in blocks.blocks]
+    products = blocks.products(vectors, keys).view(index.shape)
+    torch.testing.assert_close(products, (vectors[:, None] * keys[index]).sum(2))
+    torch.testing.assert_close(blocks.sums(weight.flatten(), keys), (weight[:, :, None] * keys[index]).sum(1))
 
 
 @pytest.mark.filterwarnings("error")
