@@ -259,15 +259,17 @@ class LevelEvidence(nn.Module):
             n_way: Number of classes N.
         """
         pooled = [at_most(maps, SUPPORT_CELLS) for maps in support]
+        # Several levels have the same grid.
+        shares = {grid: soft_labels(label, n_way, *grid) for grid in {(m.shape[-2], m.shape[-1]) for m in pooled}}
         cells = []
         for maps in pooled[self.first :]:
-            weight, known = soft_labels(label, n_way, *maps.shape[-2:])
+            weight, known = shares[maps.shape[-2], maps.shape[-1]]
             unit = F.normalize(maps.permute(0, 2, 3, 1).flatten(0, 2), dim=1)
             cells.append(support_cells(unit, weight.to(unit), known.to(unit)))
         coarse = coarse_levels(support, label.shape[1])
         rows, columns = pooled[coarse[0]].shape[-2:]
         joint = joint_cells([pooled[i] for i in coarse], rows, columns)
-        weight, known = soft_labels(label, n_way, rows, columns)
+        weight, known = shares[rows, columns]
         return SupportEvidence(cells, coarse, fit_discriminant(joint, weight.to(joint), known.to(joint), RIDGES))
 
     def forward(
