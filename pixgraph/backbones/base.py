@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from functools import cached_property
+from typing import Any
 
 import torch
 from torch import nn
@@ -64,6 +65,11 @@ class Backbone(nn.Module):
     def train(self, mode: bool = True) -> Backbone:
         """Stays in evaluation mode: batch statistics must not drift under frozen weights."""
         return super().train(False)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """A copy is in evaluation mode, too; torchvision's traced networks would come up training."""
+        super().__setstate__(state)
+        self.eval()
 
     def describe(self, side: int = 64) -> None:
         """Freezes the weights and measures `channels` and `strides` on an empty picture of side x side pixels."""

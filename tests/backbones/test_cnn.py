@@ -1,3 +1,6 @@
+import copy
+import pickle
+
 import pytest
 import torch
 
@@ -33,6 +36,16 @@ def test_frozen_and_always_in_evaluation_mode():
     assert not any(m.requires_grad for m in maps)
     assert not any(p.requires_grad for p in backbone.parameters())
     assert all(torch.equal(v, before[k]) for k, v in backbone.state_dict().items())
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda backbone: pickle.loads(pickle.dumps(backbone))])
+def test_copies_are_frozen_and_give_the_same_maps(copied):
+    backbone = build_backbone(BackboneConfig(name="mobilenet_v2", weights="random"))
+    x = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    other = copied(backbone)
+    assert not any(module.training for module in other.modules())
+    for one, same in zip(backbone(x), other(x), strict=True):
+        assert torch.equal(one, same)
 
 
 def test_fingerprint_follows_the_weights():
