@@ -7,7 +7,7 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,8 +19,9 @@ from torch import nn
 from workbench import backbone_config
 
 from pixgraph.backbones.build import build_backbone
+from pixgraph.backbones.cnn import LEVELS, levels_up_to, load_torchvision
 from pixgraph.backbones.features import FeatureStore
-from pixgraph.config import GraphConfig, ModelConfig
+from pixgraph.config import BackboneConfig, GraphConfig, ModelConfig
 from pixgraph.data.images import load_image, resize_mask
 from pixgraph.data.picture import FewShotTask
 from pixgraph.data.synthetic import SyntheticShapes
@@ -88,6 +89,7 @@ class Query:
         config = backbone_config(args)
         # Nothing is kept in memory: every query meets the backbone.
         self.store = FeatureStore(build_backbone(config), config.size, None, self.device, memory=0)
+        self.plain = plain_network(config).to(self.device) if config.name in LEVELS else self.store.backbone
         query, supports = photographs(args.size, args.supports)
         self.path = Path(folder) / "query.jpg"
         Image.fromarray(query).save(self.path, quality=90)
@@ -137,6 +139,21 @@ class Query:
             probabilities = clock("resize", lambda: class_probabilities(output.logits[0], query.rgb.shape[-2:]))
         return clock("resize", lambda: resize_labels(probabilities, rgb.shape[:2]))
 
+    @torch.no_grad()
+    def peer(self, clock: Stopwatch) -> None:
+        """The forward pass of the network as torchvision has it, timed."""
+        x = torch.rand(1, 3, self.size, self.size, device=self.device)
+        clock("torchvision's forward pass", lambda: self.plain(x))
+
+
+def plain_network(config: BackboneConfig) -> nn.Module:
+    """Torchvision's network up to the last level used, as torchvision runs it."""
+    from torchvision.models.feature_extraction import create_feature_extractor
+
+    network, _, layer = load_torchvision(config.name, config.weights)
+    levels = LEVELS[config.name] if layer is None else levels_up_to(network, config.name, layer)
+    return create_feature_extractor(network.eval(), list(levels))
+
 
 def photographs(size: int, supports: int) -> tuple[np.ndarray, list[tuple[np.ndarray, np.ndarray]]]:
     """A generated query and labelled pictures of its class; where there are too few, some come again mirrored.
@@ -163,7 +180,7 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
         query = Query(args, folder)
         before, first = resident("VmRSS"), first_queries(query, args.rounds)
         clock = watched(query)
-        rounds, whole = [], []
+        rounds, whole, plain = [], [], []
         for i in range(args.rounds + WARM_UP):
             clock.seconds = {}
             answer = query.staged(clock)
@@ -171,15 +188,15 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
             begin = time.perf_counter()
             same = query.whole()
             seconds = time.perf_counter() - begin
+            query.peer(clock)
             if i >= WARM_UP:
+                plain.append(clock.seconds["torchvision's forward pass"])
                 rounds.append(stages)
                 whole.append(seconds)
         if not np.array_equal(answer, same):
             raise RuntimeError("the stages give another mask than the predictor: this script is out of date")
         graph = attach_queries(query.part, [query.store.from_image(load_image(query.path))])
     beyond = [sum(stages.values()) - stages["backbone"] for stages in rounds]
-    ratios = [b / stages["backbone"] for b, stages in zip(beyond, rounds, strict=True)]
-    low, middle, high = statistics.quantiles(ratios, n=4, method="inclusive")
     return {
         "method": args.child,
         "stride": args.strides[0],
@@ -192,12 +209,21 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
         "beyond": spread(beyond),
         "whole": spread(whole),
         "first_query": spread(first),
-        "ratio": {"median": round(middle, 3), "q25": round(low, 3), "q75": round(high, 3)},
+        "peer": spread(plain),
+        "ratio": ratio(beyond, plain),
+        "whole_ratio": ratio(whole, plain),
         "nodes": graph.num_nodes(),
         "edges": graph.num_edges(),
         "memory_before_mb": before,
         "peak_memory_mb": resident("VmHWM"),
     }
+
+
+def ratio(ours: Sequence[float], theirs: Sequence[float]) -> dict[str, float]:
+    """Median and quartiles of the ratios, round by round."""
+    values = [a / b for a, b in zip(ours, theirs, strict=True)]
+    low, middle, high = statistics.quantiles(values, n=4, method="inclusive")
+    return {"median": round(middle, 3), "q25": round(low, 3), "q75": round(high, 3)}
 
 
 def resident(entry: str) -> float:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 from pathlib import Path
 from urllib.error import URLError
 
 import torch
 from torch import nn
+from torch.fx import GraphModule
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from pixgraph.backbones.base import Backbone
 from pixgraph.backbones.saved import check_name, trained_layer
@@ -37,7 +40,7 @@ _HEADS = ("classifier.", "fc.")
 
 
 class TorchvisionBackbone(Backbone):
-    """A torchvision CNN cut at several depths.
+    """A torchvision CNN cut at several depths, its batch normalisation folded into the convolutions before.
 
     Args:
         name: One of `LEVELS`.
@@ -55,15 +58,36 @@ class TorchvisionBackbone(Backbone):
 
         network, pretrained_on, layer = load_torchvision(name, weights)
         super().__init__(name, pretrained_on, LEVELS[name] if layer is None else levels_up_to(network, name, layer))
+        self._channels_last = LEVELS[name] is not _RESNET  # takes 0.4 to 0.8 of the time on a CPU, ResNet's 1.0 to 1.4
         self.body = create_feature_extractor(network.eval(), list(self.levels))
         self.describe()
         # Unpadded convolutions lose border cells, which on a small picture looks like a larger stride.
         self.strides = tuple(1 << round(math.log2(s)) for s in self.strides)
+        _ = self.fingerprint  # of the weights as they were given: folded ones are rounded differently by each machine
+        self.body = fold_norms(self.body)
 
     def extract(self, x: torch.Tensor) -> list[torch.Tensor]:
         """Feature maps of normalised pictures (B, 3, H, W), finest first."""
+        if self._channels_last and x.device.type == "cpu":
+            x = x.contiguous(memory_format=torch.channels_last)
         maps = self.body(x)
-        return [maps[level] for level in self.levels]
+        return [maps[level].contiguous() for level in self.levels]
+
+
+def fold_norms(body: GraphModule) -> nn.Module:
+    """The same function with each batch normalisation folded into the convolution before it; evaluation only.
+
+    Args:
+        body: A traced network in evaluation mode; its modules are changed.
+    """
+    from torch.fx.experimental.optimization import fuse
+
+    # Torchvision's blocks of convolution, normalisation and activation are leaves of the graph.
+    for block in [module for module in body.modules() if isinstance(module, nn.Sequential)]:
+        for i, (first, second) in enumerate(pairwise(list(block))):
+            if isinstance(first, nn.Conv2d) and isinstance(second, nn.BatchNorm2d):
+                block[i], block[i + 1] = fuse_conv_bn_eval(first, second), nn.Identity()
+    return fuse(body, inplace=True, no_trace=True)
 
 
 def load_torchvision(name: str, weights: str | Path | None) -> tuple[nn.Module, str, str | None]:

@@ -3,6 +3,9 @@ import pickle
 
 import pytest
 import torch
+from torch.profiler import ProfilerActivity, profile
+from torchvision.models import get_model
+from torchvision.models.feature_extraction import create_feature_extractor
 
 from pixgraph.backbones.build import build_backbone
 from pixgraph.backbones.cnn import LEVELS, TorchvisionBackbone
@@ -49,12 +52,35 @@ def test_copies_are_frozen_and_give_the_same_maps(copied):
 
 
 def test_fingerprint_follows_the_weights():
-    one, other = TorchvisionBackbone("squeezenet1_1", "random"), TorchvisionBackbone("squeezenet1_1", "random")
-    assert len(one.fingerprint) == 12
-    assert one.fingerprint != other.fingerprint
-    other.load_state_dict(one.state_dict())
-    del other.fingerprint
-    assert one.fingerprint == other.fingerprint
+    found = []
+    for seed in (0, 0, 1):
+        torch.manual_seed(seed)
+        found.append(TorchvisionBackbone("squeezenet1_1", "random").fingerprint)
+    assert len(found[0]) == 12
+    assert found[0] == found[1] != found[2]
+
+
+@pytest.mark.parametrize("name", ["mobilenet_v2", "resnet18"])
+def test_folded_normalisation_gives_the_maps_of_the_plain_network(tmp_path, name):
+    torch.manual_seed(0)
+    plain = get_model(name, weights=None)
+    for norm in (m for m in plain.modules() if isinstance(m, torch.nn.BatchNorm2d)):
+        norm.running_mean.normal_(std=0.2)
+        norm.running_var.uniform_(0.5, 2)
+        torch.nn.init.uniform_(norm.weight, 0.5, 2)
+        torch.nn.init.normal_(norm.bias, std=0.2)
+    torch.save(plain.state_dict(), tmp_path / "weights.pt")
+    backbone = TorchvisionBackbone(name, tmp_path / "weights.pt")
+    x = torch.rand(2, 3, 64, 96)
+    with profile(activities=[ProfilerActivity.CPU]) as seen:
+        backbone(x)
+    assert not any("batch_norm" in event.key for event in seen.key_averages())
+    body = create_feature_extractor(plain.eval(), list(LEVELS[name]))
+    with torch.no_grad():
+        expected = list(body((x - backbone.mean) / backbone.std).values())
+    for found, level in zip(backbone(x), expected, strict=True):
+        assert found.is_contiguous()
+        torch.testing.assert_close(found, level, rtol=1e-4, atol=1e-4 * float(level.abs().max()))
 
 
 @pytest.mark.data
