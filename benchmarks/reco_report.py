@@ -17,10 +17,11 @@ def report(result: dict[str, Any]) -> str:
     methods = [name for name in ORDER if any(run["method"] == name for run in runs)]
     rows = [row for labels in budgets for row in _budget(labels, methods, runs)]
     head = ["labels, method", "mIoU %", "pixels right %", "gain over the row before", "seeds", "minutes a run"]
+    steps = ", ".join(str(count) for count in sorted({run["steps"] for run in runs}))
     about = (
         f"CamVid, 11 classes, {runs[0]['pictures']} pictures of the official {result['split']} split at 480 x 360, IoU "
-        "accumulated over the split. The teacher after the last step is scored. Spread: standard deviation over the "
-        "seeds, each with its own labels; gains are means of the differences of the same seed."
+        f"accumulated over the split. The teacher after the last step ({steps}) is scored. Spread: standard deviation "
+        "over the seeds, each with its own labels; gains are means of the differences of the same seed."
     )
     classes = class_table(runs, "labels", [(labels, method) for labels in budgets for method in methods])
     return f"{about}\n\n{table(head, rows)}\n\n{MORE}\n\n## Classes\n\n{classes}"
