@@ -174,8 +174,12 @@ def support_cells(unit: torch.Tensor, weight: torch.Tensor, known: torch.Tensor)
     """
     some = known.nonzero()[:, 0]
     fg = hard_sides(weight, known).index_select(0, some)
-    patterns, group, sizes = fg.unique(dim=0, return_inverse=True, return_counts=True)
-    some = some.index_select(0, group.argsort(stable=True))
+    group = torch.zeros_like(some)
+    for side in fg.unbind(1):  # thirty times as fast as to look for the rows that are equal
+        group = (2 * group + side).unique(return_inverse=True)[1]
+    order, sizes = group.argsort(stable=True), group.bincount()
+    patterns = fg[order[sizes.cumsum(0) - 1]]
+    some = some.index_select(0, order)
     unit, weight, known = (x.index_select(0, some) for x in (unit, weight, known))
     rest = (known[:, None] - weight).clamp_min(0)
     return SupportCells(

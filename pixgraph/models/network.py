@@ -153,7 +153,8 @@ class PixGraphNet(NodeEncoder):
             cells = memory.cells
         own = [query_cells(maps) for maps in others[: len(task.query)]]
         evidence, metric = self.gather_evidence(side, others, own, grids, embedding, cells, first)
-        x = self.decode(graph, states, evidence, label_states(label[first:], task.n_way), memory, every=False)[-1]
+        x = self.enter_decoder(states, evidence, label_states(label[first:], task.n_way))
+        x = run_blocks(self.decoder, graph, x, None if memory is None else memory.decoded, every=False)[-1]
         scores = self.head(x)[..., 0]  # (V - first, N)
         logits, node_logits = [], []
         for picture, maps, units, grid in zip(task.query, others, own, grids, strict=False):
@@ -176,8 +177,9 @@ class PixGraphNet(NodeEncoder):
         states = encoded[-1][:, 0]
         label = graph.ndata["label"]
         evidence = states.new_zeros(len(label), task.n_way, self.evidence_channels)
-        decoded = self.decode(graph, states, evidence, label_states(label, task.n_way))
-        sent = block_messages(self.encoder, encoded[:-1]), block_messages(self.decoder, decoded[:-1])
+        x = self.enter_decoder(states, evidence, label_states(label, task.n_way))
+        decoded = run_blocks(self.decoder[:-1], graph, x, None)  # what the last block would make of them nobody asks
+        sent = block_messages(self.encoder, encoded[:-1]), block_messages(self.decoder, decoded[: len(self.decoder)])
         return SupportMemory(side, *sent, support_nodes(self.embed(encoded[-1]), label, task.n_way))
 
     def score_stage(
@@ -222,19 +224,10 @@ class PixGraphNet(NodeEncoder):
         chance = F.pad(logits, (1, 0)).softmax(1)[:, 1:]
         return logits + self_support(chance, cells, grid, self.config.self_support, shots)
 
-    def decode(
-        self,
-        graph: Graph,
-        states: torch.Tensor,
-        evidence: torch.Tensor,
-        label: torch.Tensor,
-        memory: SupportMemory | None = None,
-        every: bool = True,
-    ) -> list[torch.Tensor]:
-        """Class-wise states before each decoder block and after the last one, or the last ones: (V, N, C) each."""
+    def enter_decoder(self, states: torch.Tensor, evidence: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
+        """Class-wise states (V, N, C) before the first decoder block."""
         parts = [states[:, None].expand(-1, label.shape[1], -1), evidence, label]
-        x = self.join(torch.cat(parts if self.config.evidence else parts[::2], 2))
-        return run_blocks(self.decoder, graph, x, None if memory is None else memory.decoded, every)
+        return self.join(torch.cat(parts if self.config.evidence else parts[::2], 2))
 
     def gather_evidence(
         self,

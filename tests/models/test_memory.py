@@ -11,9 +11,9 @@ from pixgraph.models.predictor import GraphPredictor
 
 
 @pytest.mark.parametrize(("n_way", "shots"), [(1, 1), (1, 5), (3, 2)])
-@pytest.mark.parametrize("unlabelled", [0, 1])
-def test_remembered_supports_change_no_number(n_way, shots, unlabelled):
-    some, net = task(n_way, shots, queries=2, unlabelled=unlabelled), network().eval()
+@pytest.mark.parametrize(("unlabelled", "blocks"), [(0, 0), (0, 1), (0, 4), (1, 4)])
+def test_remembered_supports_change_no_number(n_way, shots, unlabelled, blocks):
+    some, net = task(n_way, shots, queries=2, unlabelled=unlabelled), network(decoder_blocks=blocks).eval()
     part = support_part(some.support, graph_config(), 0)
     with torch.no_grad():
         together = net(attach_queries(part, some.query, some.unlabelled), some)
