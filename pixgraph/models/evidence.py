@@ -262,18 +262,18 @@ class LevelEvidence(nn.Module):
             label: (B, H, W) int64 labels of the supports in 0..n_way, or 254 or 255 where it is not known.
             n_way: Number of classes N.
         """
-        pooled = [at_most(maps, SUPPORT_CELLS) for maps in support]
-        # Several levels have the same grid.
-        shares = {grid: soft_labels(label, n_way, *grid) for grid in {(m.shape[-2], m.shape[-1]) for m in pooled}}
-        cells = []
-        for maps in pooled[self.first :]:
-            weight, known = shares[maps.shape[-2], maps.shape[-1]]
-            unit = F.normalize(maps.permute(0, 2, 3, 1).flatten(0, 2), dim=1)
-            cells.append(support_cells(unit, weight.to(unit), known.to(unit)))
         coarse = coarse_levels(support, label.shape[1])
-        rows, columns = pooled[coarse[0]].shape[-2:]
-        joint = joint_cells([pooled[i] for i in coarse], rows, columns)
-        weight, known = shares[rows, columns]
+        used = sorted({*range(self.first, len(support)), *coarse})
+        pooled = {i: at_most(support[i], SUPPORT_CELLS) for i in used}
+        grids = {i: (maps.shape[-2], maps.shape[-1]) for i, maps in pooled.items()}
+        shares = {grid: soft_labels(label, n_way, *grid) for grid in set(grids.values())}  # of several levels each
+        cells = []
+        for i in range(self.first, len(support)):
+            weight, known = shares[grids[i]]
+            unit = F.normalize(pooled[i].permute(0, 2, 3, 1).flatten(0, 2), dim=1)
+            cells.append(support_cells(unit, weight.to(unit), known.to(unit)))
+        joint = joint_cells([pooled[i] for i in coarse], *grids[coarse[0]])
+        weight, known = shares[grids[coarse[0]]]
         return SupportEvidence(cells, coarse, fit_discriminant(joint, weight.to(joint), known.to(joint), RIDGES))
 
     def forward(
