@@ -123,9 +123,10 @@ def _read_safetensors(file: Path) -> tuple[dict[str, torch.Tensor], dict[str, st
 
 def _read_pickle(file: Path) -> dict[str, torch.Tensor]:
     try:
-        with warnings.catch_warnings():  # torch remarks on pickle protocols; what follows says whether that matters
+        # Torch remarks on pickle protocols (what follows says whether that matters), and of a path it reads the ending.
+        with warnings.catch_warnings(), file.open("rb") as handle:
             warnings.simplefilter("ignore")
-            content: Any = torch.load(file, map_location="cpu", weights_only=True)
+            content: Any = torch.load(handle, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise CheckpointError(
             f"weights {file}: not plain tensors but pickled code (or no weights at all), which is never run; "

@@ -62,7 +62,8 @@ def test_broken_files_say_so_in_one_line(tmp_path, capsys):
     save_file({"a": torch.ones(1000)}, good)
     torch.save({"a": torch.ones(1000)}, tmp_path / "good.pth")
     (tmp_path / "empty").touch()
-    (tmp_path / "text").write_text("these are no weights, but words")
+    for name in ("text", "text.safetensors", "text.pth"):
+        (tmp_path / name).write_text("these are no weights, but words")
     (tmp_path / "bomb").write_bytes(pickle.dumps(_Bomb()))
     torch.save(_Bomb(), tmp_path / "bomb.pth")
     torch.save([1, 2], tmp_path / "list.pth")
@@ -74,7 +75,7 @@ def test_broken_files_say_so_in_one_line(tmp_path, capsys):
         _truncated(tmp_path / "good.pth", tmp_path / "cut.pth", 2000): "truncated, or neither safetensors nor",
         tmp_path / "bomb": "pickled code .* never run",
         tmp_path / "bomb.pth": "pickled code .* never run",
-        tmp_path / "text": "truncated, or neither safetensors nor",
+        **{tmp_path / f"text{end}": "truncated, or neither safetensors nor" for end in ("", ".safetensors", ".pth")},
         tmp_path / "list.pth": "holds a list, expected a dict of tensors",
         tmp_path / "plain.pth": "holds no tensors",
     }
