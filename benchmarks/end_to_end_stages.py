@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import statistics
 import tempfile
 import time
 from typing import Any
@@ -11,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 from dense_correlation import DenseCorrelation, hypercorrelation, layers_of, three_levels
-from query_stages import WARM_UP, Query, Stopwatch, exclusive, first_queries, resident, watched
+from query_stages import WARM_UP, Query, Stopwatch, exclusive, first_queries, ratio, resident, watched
 from recording import spread
 
 from pixgraph.data.images import load_image
@@ -92,7 +91,7 @@ def measure_times(args: argparse.Namespace, supports: int) -> dict[str, Any]:
             "stages": {key: spread([one[key] for one in stages[method]]) for key in stages[method][0]},
             "whole": spread(whole[method]),
             "first_query": spread(firsts.get(method, whole[method])),
-            "ratio": quartiles([a / b for a, b in zip(whole[method], whole[reference], strict=True)]),
+            "ratio": ratio(whole[method], whole[reference]),
         }
         for method in queries
     }
@@ -112,9 +111,3 @@ def measure_memory(args: argparse.Namespace) -> dict[str, float]:
         if query.device.type == "cuda":
             found["gpu_peak_mb"] = round(torch.cuda.max_memory_allocated() / 2**20, 1)
     return found
-
-
-def quartiles(ratios: list[float]) -> dict[str, float]:
-    """Median and quartiles of ratios."""
-    low, middle, high = statistics.quantiles(ratios, n=4, method="inclusive") if len(ratios) > 1 else ratios * 3
-    return {"median": round(middle, 3), "q25": round(low, 3), "q75": round(high, 3)}

@@ -9,6 +9,7 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -86,10 +87,9 @@ class Query:
 
         torch.manual_seed(0)
         self.size, self.method, self.device = args.size, args.child, resolve_device(args.device)
-        config = backbone_config(args)
+        self.backbone = config = backbone_config(args)
         # Nothing is kept in memory: every query meets the backbone.
         self.store = FeatureStore(build_backbone(config), config.size, None, self.device, memory=0)
-        self.plain = plain_network(config).to(self.device) if config.name in LEVELS else self.store.backbone
         query, supports = photographs(args.size, args.supports)
         self.path = Path(folder) / "query.jpg"
         Image.fromarray(query).save(self.path, quality=90)
@@ -138,6 +138,12 @@ class Query:
             output = clock("network, rest", lambda: self.network(graph, task, self.memory))
             probabilities = clock("resize", lambda: class_probabilities(output.logits[0], query.rgb.shape[-2:]))
         return clock("resize", lambda: resize_labels(probabilities, rgb.shape[:2]))
+
+    @cached_property
+    def plain(self) -> nn.Module:
+        """The network as torchvision has it, or the backbone itself where it is not torchvision's."""
+        known = self.backbone.name in LEVELS
+        return plain_network(self.backbone).to(self.device) if known else self.store.backbone
 
     @torch.no_grad()
     def peer(self, clock: Stopwatch) -> None:
@@ -222,7 +228,7 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
 def ratio(ours: Sequence[float], theirs: Sequence[float]) -> dict[str, float]:
     """Median and quartiles of the ratios, round by round."""
     values = [a / b for a, b in zip(ours, theirs, strict=True)]
-    low, middle, high = statistics.quantiles(values, n=4, method="inclusive")
+    low, middle, high = statistics.quantiles(values, n=4, method="inclusive") if len(values) > 1 else values * 3
     return {"median": round(middle, 3), "q25": round(low, 3), "q75": round(high, 3)}
 
 

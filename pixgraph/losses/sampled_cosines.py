@@ -74,11 +74,11 @@ class KeyBlocks:
     def products(self, vectors: torch.Tensor, keys: torch.Tensor) -> torch.Tensor:
         """Products (Q K,), pair by pair of the index, of vectors (Q, D) and keys (M, D)."""
         found, shape = vectors.new_zeros(len(self.order)), (len(vectors), len(keys))
-        for part, ends in self.blocks:
-            with warnings.catch_warnings():
-                warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta")
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta")
+            for part, ends in self.blocks:
                 pairs = torch.sparse_csr_tensor(ends, self.columns[part], found[part], shape, check_invariants=False)
-            found[part] = torch.sparse.sampled_addmm(pairs, vectors, keys.t(), beta=0.0).values()
+                found[part] = torch.sparse.sampled_addmm(pairs, vectors, keys.t(), beta=0.0).values()
         return torch.empty_like(found).scatter_(0, self.order, found)
 
     def sums(self, weight: torch.Tensor, keys: torch.Tensor) -> torch.Tensor:
