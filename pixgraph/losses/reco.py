@@ -75,7 +75,7 @@ def reco_loss(
     _check(representation, label, valid, probability)
     exact = torch.promote_types(representation.dtype, torch.float32)  # half precision is too coarse for the sums
     with torch.autocast(representation.device.type, enabled=False):
-        vectors = _vectors(representation.detach()).to(exact)
+        vectors = representation.detach().movedim(1, -1).flatten(0, -2).to(exact)  # (N, D)
         chances = probability.detach().movedim(1, -1).flatten(0, -2)  # (N, C)
         regions = find_regions(label.flatten(), valid.flatten(), chances, strong_threshold)
         present, skipped = len(regions.classes), int((regions.hard_counts == 0).sum())
@@ -109,18 +109,6 @@ def contrast(
     logits = torch.cat([right[:, None], wrong], 1) / temperature
     losses = logits.logsumexp(1) - logits[:, 0]
     return losses.sum() / (queries.shape[1] * len(means))
-
-
-def _vectors(representation: torch.Tensor) -> torch.Tensor:
-    """Vectors (N, D) of all pixels of a map (B, D, h, w), or as they are."""
-    if representation.dim() == 2:
-        return representation
-    # A picture at a time: torch turns matrices over in blocks, and larger arrays number by number.
-    maps = representation.flatten(2)  # (B, D, h w)
-    out = maps.new_empty(len(maps), maps.shape[2], maps.shape[1])
-    for one, plane in zip(out, maps, strict=True):
-        one.copy_(plane.t())
-    return out.flatten(0, 1)
 
 
 def _pixels(representation: torch.Tensor, number: torch.Tensor) -> torch.Tensor:
