@@ -10,14 +10,16 @@ import torch.nn.functional as F
 from pixgraph.backbones.base import Backbone
 from pixgraph.backbones.deeplab_networks import load_deeplab
 
-_LEVELS = ("decoder, mean of 2 x 2 cells", "encoder, stride 8", "encoder, stride 16", "encoder, last")
-_STRIDES = (8, 8, 16, 16)
+_EMBEDDING, _DECODER = "embedding", "decoder, mean of 2 x 2 cells"
+_STRIDES = {_EMBEDDING: 4, _DECODER: 8, "encoder, stride 8": 8, "encoder, stride 16": 16, "encoder, last": 16}
 
 
 class DeepLabBackbone(Backbone):
     """The embedding at stride 4, the decoder's map at stride 8, and the encoder's maps at strides 8, 16 and 16.
 
-    The decoder's map is averaged over 2 x 2 cells: at stride 4 its 256 channels would fill the cache of features.
+    The decoder's map is averaged over 2 x 2 cells: at stride 4 its 256 channels would fill the cache of features. It is
+    left out of weights whose training never reached it, as SPML's, and so is the embedding, as in ReCo's without ReCo's
+    loss.
 
     Args:
         name: "deeplabv3plus:ENCODER".
@@ -30,9 +32,9 @@ class DeepLabBackbone(Backbone):
     """
 
     def __init__(self, name: str, weights: str | Path | None = None) -> None:
-        network, pretrained_on = load_deeplab(name, weights)
-        fine = () if network.representation is None else ("embedding",)
-        super().__init__(name, pretrained_on, (*fine, *_LEVELS))
+        network, pretrained_on, last = load_deeplab(name, weights)
+        left_out = {_EMBEDDING: network.representation is None or last == "decoder", _DECODER: last == "representation"}
+        super().__init__(name, pretrained_on, tuple(level for level in _STRIDES if not left_out.get(level)))
         self.network = network
         self.describe()
 
@@ -44,7 +46,6 @@ class DeepLabBackbone(Backbone):
         height, width = x.shape[2:]
         below, right = (-side % self.network.divisor for side in (height, width))
         maps = self.network(F.pad(x, (0, right, 0, below), mode="replicate"))
-        found = list(zip([F.avg_pool2d(maps.decoded, 2), *maps.encoded], _STRIDES, strict=True))
-        if maps.embedding is not None:
-            found.insert(0, (maps.embedding, 4))
-        return [m[..., : -(-height // s), : -(-width // s)] for m, s in found]
+        found = dict(zip(_STRIDES, [maps.embedding, F.avg_pool2d(maps.decoded, 2), *maps.encoded], strict=True))
+        chosen = [(found[level], _STRIDES[level]) for level in self.levels]
+        return [m[..., : -(-height // s), : -(-width // s)] for m, s in chosen if m is not None]

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from pixgraph.backbones.published import published_network
-from pixgraph.backbones.saved import check_name
+from pixgraph.backbones.saved import check_name, trained_layer
 from pixgraph.backbones.weights import fit_weights, read_weights
 
 PREFIX = "deeplabv3plus:"
@@ -100,7 +100,9 @@ def is_deeplab(name: str) -> bool:
     return name.startswith(PREFIX)
 
 
-def load_deeplab(name: str, weights: str | Path | None, embedding: int | None = None) -> tuple[DeepLab, str]:
+def load_deeplab(
+    name: str, weights: str | Path | None, embedding: int | None = None
+) -> tuple[DeepLab, str, str | None]:
     """A DeepLabV3+ with its weights.
 
     Args:
@@ -111,7 +113,8 @@ def load_deeplab(name: str, weights: str | Path | None, embedding: int | None = 
             starts anew. None: the head of the file, if there is one.
 
     Returns:
-        The network, and what its weights were trained on.
+        The network, what its weights were trained on, and the one of its two ends, "representation" or "decoder", that
+        the training reached; `None`: both.
 
     Raises:
         ConfigError: The encoder is unknown or cannot be used.
@@ -121,7 +124,7 @@ def load_deeplab(name: str, weights: str | Path | None, embedding: int | None = 
     encoder = name.removeprefix(PREFIX)
     if weights is None or weights == "random":
         network = DeepLab(encoder, embedding, weights is None)
-        return network, "nothing (random weights)" if weights else "ImageNet-1k (encoder), nothing (decoder)"
+        return network, "nothing (random weights)" if weights else "ImageNet-1k (encoder), nothing (decoder)", None
     tensors, metadata = read_weights(weights)
     check_name(metadata, name, str(weights))
     pretrained_on = metadata.get("pretrained_on", f"weights file {Path(weights).name}")
@@ -129,7 +132,7 @@ def load_deeplab(name: str, weights: str | Path | None, embedding: int | None = 
     network = DeepLab(encoder, saved.shape[0] if embedding is None and saved is not None else embedding)
     if not any(key.startswith("encoder.") for key in tensors):
         fit_weights(network.encoder, tensors, str(weights), ("fc.", "classifier.", "head."))
-        return network, f"{pretrained_on} (encoder), nothing (decoder)"
+        return network, f"{pretrained_on} (encoder), nothing (decoder)", None
     fits = saved is not None and embedding in (None, saved.shape[0])
     fit_weights(network, tensors, str(weights), _OTHER_HEADS if fits else (*_OTHER_HEADS, _HEAD))
-    return network, pretrained_on
+    return network, pretrained_on, trained_layer(metadata)

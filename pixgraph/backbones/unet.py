@@ -22,8 +22,9 @@ class UNetBackbone(Backbone):
 
     The finest map is averaged over cells of 4 x 4 pixels, unless the name ends in "+pixels": a vector for each of 256 x
     256 pixels takes 8 MB of the feature cache a picture, 16 times as much, and nodes at stride 8 are averages in any
-    case. Graphs with stride 1 gain from it. The map at stride 2 is left out for the same reason, the encoder's
-    map at stride 32 because a method that trusts the coarsest maps most would then overlook the finest.
+    case. Graphs with stride 1 gain from it. The map at stride 2 is left out for the same reason, the encoder's map at
+    stride 32 because a method that trusts the coarsest maps most would then overlook the finest. Of weights whose
+    training ended with the map at stride 4, as SPML's, the finest map is left out, too.
 
     Args:
         name: "unet", "unet-small" or "unet:ENCODER", with or without "+pixels".
@@ -36,10 +37,12 @@ class UNetBackbone(Backbone):
     """
 
     def __init__(self, name: str, weights: str | Path | None = None) -> None:
-        network, pretrained_on = load_unet(name.removesuffix(PIXELS), weights)
+        network, pretrained_on, last = load_unet(name.removesuffix(PIXELS), weights)
         self.cell = 1 if name.endswith(PIXELS) else _CELL
         finest = "decoder, every pixel" if self.cell == 1 else f"decoder, mean of {_CELL} x {_CELL} pixels"
-        super().__init__(name, pretrained_on, (finest, *(f"decoder, stride {s}" for s in _STRIDES[1:])))
+        titles = {1: finest, **{s: f"decoder, stride {s}" for s in _STRIDES[1:]}}
+        self._kept = _STRIDES if last is None else _STRIDES[1:]
+        super().__init__(name, pretrained_on, tuple(titles[s] for s in self._kept))
         self.network = network
         self.describe()
 
@@ -51,7 +54,7 @@ class UNetBackbone(Backbone):
         height, width = x.shape[2:]
         below, right = (-side % self.network.divisor for side in (height, width))
         by_stride = {1 << i: m for i, m in enumerate(self.network(F.pad(x, (0, right, 0, below), mode="replicate")))}
-        maps = [by_stride[s][..., : -(-height // s), : -(-width // s)] for s in _STRIDES]
-        if self.cell > 1:
-            maps[0] = F.avg_pool2d(maps[0], self.cell, ceil_mode=True)
-        return maps
+        maps = {s: by_stride[s][..., : -(-height // s), : -(-width // s)] for s in self._kept}
+        if self.cell > 1 and 1 in maps:
+            maps[1] = F.avg_pool2d(maps[1], self.cell, ceil_mode=True)
+        return list(maps.values())

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from pixgraph.backbones.published import published_network
-from pixgraph.backbones.saved import check_name
+from pixgraph.backbones.saved import check_name, trained_layer
 from pixgraph.backbones.weights import fit_weights, read_weights
 from pixgraph.errors import ConfigError
 
@@ -92,7 +92,7 @@ def is_unet(name: str) -> bool:
     return name in PLAIN or name.startswith(PREFIX)
 
 
-def load_unet(name: str, weights: str | Path | None) -> tuple[PlainUNet | EncoderUNet, str]:
+def load_unet(name: str, weights: str | Path | None) -> tuple[PlainUNet | EncoderUNet, str, str | None]:
     """A UNet with its weights.
 
     Args:
@@ -101,7 +101,7 @@ def load_unet(name: str, weights: str | Path | None) -> tuple[PlainUNet | Encode
             for the encoder, a random decoder.
 
     Returns:
-        The network, and what its weights were trained on.
+        The network, what its weights were trained on, and the finest level that the training reached; `None`: all.
 
     Raises:
         ConfigError: The name is unknown, or a plain UNet is given no weights.
@@ -112,17 +112,17 @@ def load_unet(name: str, weights: str | Path | None) -> tuple[PlainUNet | Encode
         raise ConfigError(f"{name} has no ImageNet weights; give a file or run folder, or 'random', as its weights")
     network = PlainUNet(PLAIN[name]) if name in PLAIN else EncoderUNet(name.removeprefix(PREFIX), weights is None)
     if weights is None:
-        return network, "ImageNet-1k (encoder), nothing (decoder)"
+        return network, "ImageNet-1k (encoder), nothing (decoder)", None
     if weights == "random":
-        return network, "nothing (random weights)"
+        return network, "nothing (random weights)", None
     tensors, metadata = read_weights(weights)
     check_name(metadata, name, str(weights))
     pretrained_on = metadata.get("pretrained_on", f"weights file {Path(weights).name}")
     if isinstance(network, EncoderUNet) and not any(key.startswith("encoder.") for key in tensors):
         fit_weights(network.encoder, tensors, str(weights), ("fc.", "classifier.", "head."))
-        return network, f"{pretrained_on} (encoder), nothing (decoder)"
+        return network, f"{pretrained_on} (encoder), nothing (decoder)", None
     fit_weights(network, tensors, str(weights), ("segmentation_head.", "classification_head."))
-    return network, pretrained_on
+    return network, pretrained_on, trained_layer(metadata)
 
 
 def _twice(before: int, after: int) -> nn.Sequential:

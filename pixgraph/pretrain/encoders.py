@@ -149,7 +149,7 @@ class UNetEncoder(DenseEncoder):
     """
 
     def __init__(self, name: str, weights: str | Path | None) -> None:
-        network, pretrained_on = load_unet(name, weights)
+        network, pretrained_on, _ = load_unet(name, weights)
         super().__init__(name, pretrained_on)
         self.network = network
         self.divisor = network.divisor

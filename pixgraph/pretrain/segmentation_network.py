@@ -30,12 +30,16 @@ class SegmentationNetwork(nn.Module):
 
     Attributes:
         network: What is kept of the training; `pixgraph.pretrain.encoders.save_backbone` writes its weights.
-        layer: None; all of `network` is trained.
+        layer: Part of `network` with which the training ends; none: all of it is trained.
+        embedding_layer: That part where the embedding alone is trained.
+        logits_layer: That part where the logits alone are.
         divisor: Pictures are filled up to multiples of it.
         stride: Pixels between two neighbouring cells of the logits.
     """
 
     layer: str | None = None
+    embedding_layer: str
+    logits_layer: str | None = None
     divisor = 1
     stride = STRIDE
     network: nn.Module
@@ -85,8 +89,10 @@ class DeepLabNetwork(SegmentationNetwork):
         embedding_channels: D.
     """
 
+    embedding_layer, logits_layer = "representation", "decoder"
+
     def __init__(self, name: str, weights: str | Path | None, classes: int, embedding_channels: int) -> None:
-        network, pretrained_on = load_deeplab(name, weights, embedding_channels)
+        network, pretrained_on, _ = load_deeplab(name, weights, embedding_channels)
         super().__init__(name, pretrained_on, classes, embedding_channels)
         self.network = network
         self.divisor = network.divisor
@@ -111,9 +117,10 @@ class UNetNetwork(SegmentationNetwork):
     """
 
     stride = 1
+    embedding_layer = "decoder, stride 4"
 
     def __init__(self, name: str, weights: str | Path | None, classes: int, embedding_channels: int) -> None:
-        network, pretrained_on = load_unet(name, weights)
+        network, pretrained_on, _ = load_unet(name, weights)
         super().__init__(name, pretrained_on, classes, embedding_channels)
         self.network = network
         self.divisor = network.divisor

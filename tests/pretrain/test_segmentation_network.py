@@ -7,7 +7,11 @@ from pixgraph.backbones.deeplab_networks import DeepLab
 from pixgraph.config import BackboneConfig
 from pixgraph.errors import CheckpointError, ConfigError
 from pixgraph.pretrain.encoders import save_backbone
+from pixgraph.pretrain.reco.config import RecoConfig
+from pixgraph.pretrain.reco.method import ReCo
 from pixgraph.pretrain.segmentation_network import build_segmentation_network
+from pixgraph.pretrain.spml.config import SPMLConfig
+from pixgraph.pretrain.spml.method import SPML
 
 NAME = "deeplabv3plus:mobilenet_v2"
 smp = pytest.importorskip("segmentation_models_pytorch")
@@ -127,3 +131,31 @@ def test_mistakes_are_told(tmp_path, deeplab):
 
 def _equal(one, other):
     return all(torch.equal(v, other.state_dict()[k]) for k, v in one.state_dict().items())
+
+
+@pytest.mark.parametrize(
+    ("name", "end", "method", "untrained", "left_out"),
+    [
+        (NAME, 1, lambda n: SPML(n, SPMLConfig()), "decoder.block2", ["decoder, mean of 2 x 2 cells"]),
+        ("unet-small", 1, lambda n: SPML(n, SPMLConfig()), "merge.0", ["decoder, mean of 4 x 4 pixels"]),
+        (NAME, 0, lambda n: ReCo(n, RecoConfig(reco=False)), "representation", ["embedding"]),
+    ],
+)
+def test_a_backbone_has_no_level_that_was_never_trained(name, end, method, untrained, left_out, tmp_path):
+    network = build_segmentation_network(name, "random", 3, 4)
+    folders = [tmp_path / "all", tmp_path / "embedding"]
+    for folder in folders:
+        folder.mkdir()
+        save_backbone(network, folder, "pebbles")
+        method(network)  # from now on one end alone is trained
+    network(torch.rand(2, 3, 64, 64))[end].sum().backward()
+    still = {key for key, p in network.network.named_parameters() if p.grad is None}
+    assert any(key.startswith(untrained) for key in still)
+    assert not any(key.startswith("encoder") for key in still)
+    whole, part = (build_backbone(BackboneConfig(name, str(folder))) for folder in folders)
+    assert [level for level in whole.levels if level not in part.levels] == left_out
+    assert whole.fingerprint != part.fingerprint
+    x = torch.rand(1, 3, 45, 61)
+    maps = dict(zip(whole.levels, whole(x), strict=True))
+    assert all(torch.equal(maps[level], m) for level, m in zip(part.levels, part(x), strict=True))
+    assert len(part.channels) == len(part.strides) == len(part.levels)

@@ -40,6 +40,7 @@ class ReCo(nn.Module):
         super().__init__()
         self.config = config
         self.student = student
+        student.layer = None if config.reco else student.logits_layer
         teacher = config.teacher
         buffers = not own_statistics(config) if teacher.buffers is None else teacher.buffers
         self.teacher = Teacher(student, teacher.decay, teacher.mode, buffers)

@@ -86,6 +86,7 @@ class SPML(nn.Module):
         self.network, self.spml, self.background = network, spml, background
         row = config.annotation if config.relations == "auto" else config.relations
         self.strengths = strengths(row, spml.weights(), spml.concentrations())
+        network.layer = network.embedding_layer
         for name, part in network.named_children():
             if name == "classifier":
                 part.requires_grad_(False)

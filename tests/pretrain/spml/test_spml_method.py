@@ -17,7 +17,7 @@ CLASSES = 3
 class TinyNetwork(nn.Module):
     """The interface of a segmentation network in one strided convolution."""
 
-    classes, embedding_channels, pretrained_on = CLASSES, 6, "nothing"
+    classes, embedding_channels, pretrained_on, embedding_layer = CLASSES, 6, "nothing", "network"
 
     def __init__(self):
         super().__init__()
