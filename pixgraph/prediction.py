@@ -79,7 +79,7 @@ def predict_folder(
     Raises:
         DataError: The query holds no picture.
         ConfigError: The output would replace the query's own pictures, or be taken for such.
-        OSError: The disk is full or not writable; what was done until then is whole and listed.
+        OSError: The disk is full or not writable; what was done until then is whole and listed, as after Ctrl-C.
     """
     from tqdm import tqdm
 
@@ -95,8 +95,8 @@ def predict_folder(
     try:
         for file, name in bar:
             done.append(_one(segmenter, file, root, out, name, wanted, shown))
-    except (OSError, DataError):
-        # The disk is full, say: leave a list of what is there, when even that has a place.
+    except (OSError, DataError, KeyboardInterrupt):
+        # The disk is full, say: leave a list of what is there, when even that has a place; a second try may replace it.
         with contextlib.suppress(OSError):
             _write_list(segmenter, out, done)
         raise

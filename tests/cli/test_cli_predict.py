@@ -181,6 +181,24 @@ def test_a_full_disk_ends_in_one_line_and_keeps_what_is_whole(monkeypatch, fails
     assert [p.name for p in (out / "masks").iterdir()] == ["a.png"]
 
 
+def test_after_an_interruption_the_same_command_goes_through(monkeypatch, support, query, tmp_path):
+    import pixgraph.prediction as module
+
+    whole = module.write_palette_mask
+
+    def interrupt(path, mask):
+        if path.name == "b c.png":
+            raise KeyboardInterrupt
+        whole(path, mask)
+
+    shutil.copytree(query, tmp_path / "images")  # beside them masks of unknown origin would not be replaced
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "write_palette_mask", interrupt)
+        assert predict(support, tmp_path / "images", tmp_path) == 130
+    assert predict(support, tmp_path / "images", tmp_path) == 0
+    assert len(json.loads((tmp_path / "predictions.json").read_text())["pictures"]) == 3
+
+
 def test_files_that_cannot_grow_leave_nothing_half_written(fails, support, query, tmp_path):
     out = tmp_path / "out"
     args = ["predict", "--support", support, "--query", query, "--out", out, *FAST, "--probabilities"]
