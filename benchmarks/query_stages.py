@@ -270,12 +270,11 @@ def exclusive(seconds: dict[str, float]) -> dict[str, float]:
 
 
 def first_queries(query: Query, rounds: int) -> list[float]:
-    """Seconds of the first query of a set of supports, which also learns the supports; features known."""
+    """Seconds of the first query of a set of supports, file to mask, which also learns the supports; features known."""
     clock = Stopwatch(query.device)
-    task = FewShotTask(1, query.support, [query.store.from_image(load_image(query.path))])
     found = []
     for _ in range(rounds):
-        clock.seconds = {}
-        clock("first", lambda: query.new_predictor().predict(task))
+        clock.seconds, query.predictor = {}, query.new_predictor()
+        clock("first", query.whole)
         found.append(clock.seconds["first"])
     return found

@@ -89,8 +89,8 @@ def report(result: Mapping[str, Any]) -> str:
             f"{first['backbone']}, {first['device']}, {first['threads']} threads. Milliseconds: median (quartiles) of "
             f"{' / '.join(str(one['whole']['rounds']) for one in settings)} rounds. The stages of a round are timed "
             "one after the other, `whole query` is the same work through the public classes. What the supports need is "
-            "done once for all their queries: the first query of a set, here without any forward pass of the backbone, "
-            "pays for it.",
+            "done once for all their queries: the first query of a set pays for it, but for the supports' own forward "
+            "passes.",
             table(["ms", *titles], [*stages, *sums]),
             "Ratios to the forward pass of the same network (up to the last level used) as torchvision runs it, round "
             "by round: of everything beyond pixgraph's own pass, and of the whole query. Memory: resident, of the "

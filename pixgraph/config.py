@@ -116,7 +116,7 @@ class GraphConfig:
         knn_level: Backbone level in which all nearest partners are searched, 0 the finest, -1 the coarsest; none: all
             levels joined.
         knn_block: Query nodes a side of the blocks that search their nearest support partners together: 1 gives each
-            node its exact ones; 4 finds, at stride 1, 98 % of them or more, some ten times faster.
+            node its exact ones; 4 finds, at stride 1, nearly 98 % of them or more in a quarter of the time.
         both_ways: Let messages also flow from query to support nodes.
         edge_drop: Share of the edges left out of each training episode's graph; never outside of training.
     """

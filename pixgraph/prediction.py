@@ -26,6 +26,9 @@ from pixgraph.version import __version__
 ENDINGS = {"masks": ".png", "probabilities": ".npy", "overlays": ".jpg"}
 """Folder of each kind of answer to the ending of its files."""
 
+LIST = "predictions.json"
+"""File beside them that lists the answers; where it is, a prediction made them."""
+
 
 @dataclass
 class PictureResult:
@@ -61,8 +64,9 @@ def predict_folder(
 
     Writes ``masks/NAME.png`` (palette PNG of class ids, at the picture's own size), on request
     ``probabilities/NAME.npy`` (float16, (N+1, H, W), background first) and ``overlays/NAME.jpg``, and, in the end,
-    ``predictions.json``. With tiles, memory holds the picture, its mask and one row of tiles; probabilities go to the
-    disk row by row of tiles.
+    ``predictions.json``. Overlays and probabilities that an earlier prediction there left of the same pictures go: they
+    would not belong to the new masks. With tiles, memory holds the picture, its mask and one row of tiles;
+    probabilities go to the disk row by row of tiles.
 
     Args:
         segmenter: Fitted.
@@ -90,10 +94,13 @@ def predict_folder(
     done: list[PictureResult] = []
     chosen = {"masks": True, "probabilities": probabilities, "overlays": overlays}
     wanted = {kind: ending for kind, ending in ENDINGS.items() if chosen[kind]}
+    outdated = ENDINGS.keys() - wanted if (out / LIST).exists() else set[str]()
     shown = progress and world.is_main
     bar = tqdm(world.share(jobs), desc="segment", unit="picture", disable=None if shown else True)
     try:
         for file, name in bar:
+            for kind in outdated:
+                (out / kind / (name + ENDINGS[kind])).unlink(missing_ok=True)
             done.append(_one(segmenter, file, root, out, name, wanted, shown))
     except (OSError, DataError, KeyboardInterrupt):
         # The disk is full, say: leave a list of what is there, when even that has a place; a second try may replace it.
@@ -138,7 +145,7 @@ def refuse_data_set(out: Path, support: Path) -> None:
     kept = [(support / name).resolve() for name in ("images", "masks", "marks")]
     if out.resolve() == support.resolve() or any(_within((out / name).resolve(), kept) for name in ENDINGS):
         raise ConfigError(f"--out {out}: its masks would be among the labelled pictures of {support}; choose another")
-    if (out / "images").is_dir() and (out / "masks").is_dir() and not (out / "predictions.json").exists():
+    if (out / "images").is_dir() and (out / "masks").is_dir() and not (out / LIST).exists():
         raise ConfigError(
             f"--out {out}: holds images and masks, which would be replaced, expected a new folder or that of an "
             "earlier prediction; choose another"
@@ -216,7 +223,7 @@ def _write_list(segmenter: FewShotSegmenter, out: Path, done: list[PictureResult
         "failed": sum(bool(r.error) for r in done),
         "pictures": [{k: v for k, v in p.items() if k != "error" or v} for p in results],
     }
-    write_json(out / "predictions.json", content)
+    write_json(out / LIST, content)
 
 
 def _jpeg(rgb: np.ndarray) -> bytes:

@@ -68,6 +68,18 @@ def test_probabilities_and_overlays_on_request(support, query, tmp_path):
         assert picture.size == (50, 70)
 
 
+def test_overlays_of_an_earlier_prediction_do_not_stay_beside_new_masks(support, query, tmp_path):
+    overlays = tmp_path / "overlays"
+    overlays.mkdir()
+    (overlays / "a.jpg").write_text("mine")
+    assert predict(support, query, tmp_path) == 0
+    assert (overlays / "a.jpg").read_text() == "mine"  # nothing says that a prediction wrote it
+    assert predict(support, query, tmp_path, "--overlay") == 0
+    (overlays / "other.jpg").write_text("mine")
+    assert predict(support, query, tmp_path) == 0
+    assert [p.name for p in overlays.rglob("*.jpg")] == ["other.jpg"]
+
+
 def test_predicting_twice_gives_the_same_files(support, query, tmp_path):
     for name in ("one", "two"):
         predict(support, query, tmp_path / name)
