@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import reprlib
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from numbers import Integral
 from typing import Any
@@ -40,13 +41,16 @@ def names_by_id(names: Any) -> dict[int, str]:
     """Names of classes by their ids; none for `None`.
 
     Raises:
-        ConfigError: It is no mapping, or a name is no text.
+        ConfigError: It is no mapping, a name is no text, two classes have the same, or it is "background".
     """
     expected = "a mapping of class ids to names such as {1: 'cat'}"
     found = dict(checked("class_names", {} if names is None else names, Mapping, expected))
     for c, name in found.items():
         whole_number("class_names", c)
         checked(f"class_names: {c}", name, str, "a name")
+    for name, count in Counter(["background", *(found[c] for c in found if c)]).items():
+        if count > 1:
+            raise ConfigError(f"class_names: got {name!r} more than once, the background counted; rename a class")
     return found
 
 

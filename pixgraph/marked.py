@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from scipy.ndimage import binary_fill_holes
 
 from pixgraph.arguments import several, short
 from pixgraph.data.base import IGNORE, UNLABELLED
@@ -58,8 +59,15 @@ class Support:
         table = np.zeros(256, np.uint8)
         table[list(classes)] = np.arange(1, len(classes) + 1)
         table[[UNLABELLED, IGNORE]] = UNLABELLED, IGNORE
-        label = shrink_mask(table[self.label], size)
-        return label, None if self.rough is None else resize_mask(self.rough.astype(np.uint8), size) > 0
+        ways = table[self.label]
+        label = shrink_mask(ways, size)
+        if self.rough is None:
+            return label, None
+        # What is marked inside a likely part is smaller than a pixel there, and must not get lost among its pixels.
+        inside = binary_fill_holes(self.rough) & ~self.rough
+        marked = shrink_mask(np.where(inside, ways, np.uint8(UNLABELLED)), size)
+        likely = (resize_mask(self.rough.astype(np.uint8), size) > 0) & (marked == UNLABELLED)
+        return np.where(marked == UNLABELLED, label, marked), likely
 
 
 def read_supports(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import time
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -158,16 +159,16 @@ def _within(folder: Path, places: Sequence[Path]) -> bool:
 
 
 def output_names(files: Sequence[Path]) -> list[str]:
-    """A name for the outputs of each file: its path without ending, or with it where two files differ only there.
+    """A name for the outputs of each file: its path, without its ending where no other file could have that name.
 
     Example:
         >>> output_names([Path("a.jpg"), Path("b/c.png"), Path("b/c.jpg")])
         ['a', 'b/c.png', 'b/c.jpg']
     """
     stems = [file.with_suffix("").as_posix().lower() for file in files]
+    taken = Counter([*stems, *(file.as_posix().lower() for file in files)])
     return [
-        (file if stems.count(stem) > 1 else file.with_suffix("")).as_posix()
-        for file, stem in zip(files, stems, strict=True)
+        (file if taken[stem] > 1 else file.with_suffix("")).as_posix() for file, stem in zip(files, stems, strict=True)
     ]
 
 

@@ -78,6 +78,8 @@ def _support(pictures: FolderDataset, index: int, marks: Path, mask: np.ndarray 
         only = "no pixel, only tags" if made.tags else "nothing"
         raise DataError(f"{marks}: marks {only}; add points, scribbles or boxes")
     drawn = from_marks(shape, made.points, made.scribbles, where=str(marks), crossing=True).label
+    if not (made.points or made.scribbles or made.boxes):
+        drawn = made.label  # a picture of marks
     support = marked_support(rgb, made.label, made.boxes, None if drawn is None else drawn < UNLABELLED)
     names = {0: "background", **pictures.class_names}
     return support if mask is None else joined_with_mask(support, mask, drawn, str(marks), names)

@@ -115,3 +115,16 @@ def test_what_does_not_fit_together_is_refused():
         read_supports(RGB, MASK, points=[(7, 6, 1)])
     with pytest.raises(DataError, match=r"shows a class; expected class ids in 1..253"):
         shown_classes(read_supports(RGB, points=[(1, 1, 0)]))
+
+
+def test_marks_inside_a_box_stay_at_a_smaller_size():
+    rgb = np.zeros((200, 300, 3), np.uint8)
+    box, clicks = (60, 50, 260, 170, 3), [(101, 81, 0), (150, 101, 0), (203, 121, 7)]
+    alone, both = (read_supports(rgb, points=p, boxes=[box])[0].ways([3, 7], (20, 30)) for p in (None, clicks))
+    assert alone[0].max() == 1
+    np.testing.assert_array_equal(alone[1], alone[0] == 1)
+    expected = alone[0].copy()
+    expected[8, 10] = expected[10, 15] = 0
+    expected[12, 20] = 2
+    np.testing.assert_array_equal(both[0], expected)
+    np.testing.assert_array_equal(both[1], expected == 1)

@@ -385,6 +385,8 @@ def test_numbers_of_numpy_and_devices_of_torch_are_taken():
         (5, "class_names: got 5, expected a mapping"),
         ({"1": "a"}, "class_names: got '1', expected a whole number"),
         ({1: 3}, "class_names: 1: got 3, expected a name"),
+        ({1: "cell", 2: "cell"}, "class_names: got 'cell' more than once"),
+        ({0: "ground", 1: "background"}, "class_names: got 'background' more than once, the background counted"),
     ],
 )
 def test_names_of_classes_are_a_mapping(segmenter, names, words):

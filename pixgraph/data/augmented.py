@@ -78,7 +78,13 @@ class Augmented(FewShotDataset):
 
     def read_mask(self, index: int) -> np.ndarray:
         """The mask after the same flip and crop, uint8 (H, W), nearest neighbour."""
-        mask = self.dataset.read_mask(index)
+        return self._moved(self.dataset.read_mask(index), index)
+
+    def read_partial_mask(self, index: int) -> np.ndarray:
+        """The same with 254 where nobody annotated."""
+        return self._moved(self.dataset.read_partial_mask(index), index)
+
+    def _moved(self, mask: np.ndarray, index: int) -> np.ndarray:
         (top, left, height, width), flip = self._geometry(index)
         mask = resize_mask(mask[top : top + height, left : left + width], mask.shape)
         return np.ascontiguousarray(mask[:, ::-1] if flip else mask)

@@ -60,8 +60,11 @@ class Excluding(FewShotDataset):
 
     def read_mask(self, index: int) -> np.ndarray:
         """Class ids (H, W), 255 also where an excluded class is."""
-        mask = self.dataset.read_mask(index)
-        return np.where(np.isin(mask, self._hidden), np.asarray(IGNORE, mask.dtype), mask)
+        return self._shown(self.dataset.read_mask(index))
+
+    def read_partial_mask(self, index: int) -> np.ndarray:
+        """The same with 254 where nobody annotated."""
+        return self._shown(self.dataset.read_partial_mask(index))
 
     def file_numbers(self, index: int) -> FileNumbers:
         """Those of the picture underneath."""
@@ -75,6 +78,9 @@ class Excluding(FewShotDataset):
     def areas(self) -> dict[int, dict[int, int]]:
         """Those of the data set underneath, for the classes that stay."""
         return {c: self.dataset.areas[c] for c in self.class_names}
+
+    def _shown(self, mask: np.ndarray) -> np.ndarray:
+        return np.where(np.isin(mask, self._hidden), np.asarray(IGNORE, mask.dtype), mask)
 
 
 def _plain(name: str) -> str:

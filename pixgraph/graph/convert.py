@@ -114,8 +114,9 @@ def to_networkx(graph: Graph) -> networkx.MultiDiGraph:
 def from_networkx(graph: networkx.Graph) -> Graph:
     """The graph of a NetworkX graph whose nodes are the numbers 0..V-1: the inverse of `to_networkx`.
 
-    An undirected graph gets both directions of each edge. Edges come in the order of their ``id`` where all have one,
-    otherwise in NetworkX's order. Whole numbers become int64, others float32.
+    An undirected graph gets both directions of each edge. Edges come in the order of their ``id`` where all have a
+    whole one, otherwise in NetworkX's order. Python's integers become int64, its floats float32; of NumPy's numbers and
+    of booleans the type is kept.
 
     Args:
         graph: Any NetworkX graph.
@@ -123,10 +124,10 @@ def from_networkx(graph: networkx.Graph) -> Graph:
     Raises:
         ConfigError: Nodes are not 0..V-1, or an attribute is missing from some node or edge, or is not numeric.
     """
-    if sorted(graph.nodes) != list(range(graph.number_of_nodes())):
+    if set(graph.nodes) != set(range(graph.number_of_nodes())):
         raise ConfigError("from_networkx: nodes are not 0..V-1; call networkx.convert_node_labels_to_integers first")
     edges = list((graph if graph.is_directed() else graph.to_directed()).edges(data=True))
-    if graph.is_directed() and edges and all("id" in attributes for _, _, attributes in edges):
+    if graph.is_directed() and edges and all(isinstance(attributes.get("id"), int) for _, _, attributes in edges):
         edges.sort(key=lambda edge: edge[2]["id"])
     src = torch.tensor([s for s, _, _ in edges], dtype=torch.int64)
     dst = torch.tensor([t for _, t, _ in edges], dtype=torch.int64)
@@ -143,5 +144,5 @@ def _columns(what: str, rows: list[dict[str, Any]]) -> dict[str, Tensor]:
             raise ConfigError(f"from_networkx: {what} {i} has attributes {sorted(row)}, the first {names}; fill it")
     try:
         return {name: torch.tensor([row[name] for row in rows]) for name in names}
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, RuntimeError) as error:
         raise ConfigError(f"from_networkx: a {what} attribute is not numeric ({error}); remove or encode it") from error

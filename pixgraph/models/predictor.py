@@ -62,10 +62,12 @@ class GraphPredictor:
         self.network.eval()
         task = self._complete(task)
         part, memory = self._known(task)
+        # Without edges that lead from them to the query, unlabelled pictures change nothing.
+        around = task.unlabelled if self.config.unlabelled_knn or self.config.both_ways else []
         found = []
         for query in task.query:
-            graph = attach_queries(part, [query], task.unlabelled, support_edges=memory is None)
-            one = FewShotTask(task.n_way, task.support, [query], task.unlabelled)
+            graph = attach_queries(part, [query], around, support_edges=memory is None)
+            one = FewShotTask(task.n_way, task.support, [query], around)
             found.append(class_probabilities(self.network(graph, one, memory).logits[0], query.rgb.shape[-2:]))
         return found
 

@@ -10,7 +10,8 @@
    P_l = softmax_n log p_l(q | n), zero for a class that no support shows.
 2. y0 is the mean of P_l over the levels, at the query nodes. With K supports a class, K > 1, it is mixed with the
    softmax over (0, s z_n), z_n the score of the ridge regression in `pixgraph.models.discriminant`, which gets the
-   weight m (1 - 1 / K): from a single picture it learns what sets this picture apart, not the class.
+   weight m (1 - 1 / K): from a single picture it learns what sets this picture apart, not the class. The 0 is that of
+   the background, and is left out where no support shows any.
 3. Self-support e (`pixgraph.models.self_support`), told from the query's y0, multiplies its class n by exp(h e_n / K).
 4. Labels spread along the edges (Zhou et al. 2004, random-walk form): y <- (1 - a) y0 + a W y, where W has rows
    that sum to one, w = exp(-c f_color - f (1 - cos)) on lattice edges, and support nodes keep their labels. On the
@@ -89,6 +90,7 @@ class _Supports:
     discriminant: Discriminant | None
     mix: float  # share of the discriminant in y0
     shots: float  # supports a class
+    background: float  # its score beside those of the discriminants: 0, or -inf where no support shows any
 
 
 class PropagatePredictor:
@@ -155,7 +157,7 @@ class PropagatePredictor:
         rows, columns = joined[0].shape[-2:]
         score = supports.discriminant.score(joint_cells(joined, rows, columns)).T.unflatten(1, (rows, columns))
         score = self.diffusion.steepness * grid.collect(score)
-        return y0.lerp(F.pad(score, (1, 0)).softmax(1), supports.mix)
+        return y0.lerp(F.pad(score, (1, 0), value=supports.background).softmax(1), supports.mix)
 
     def _diffuse(
         self, graph: Graph, feature: torch.Tensor, supports: _Supports, evidence: torch.Tensor
@@ -210,8 +212,10 @@ class PropagatePredictor:
         stacked = [at_most(torch.stack(level), CELLS) for level in zip(*maps, strict=True)]  # (B, C_l, h_l, w_l)
         cells, log_weight = [], []
         for level in stacked:
-            weight, known = soft_labels(label, task.n_way, *level.shape[-2:])
-            shares = torch.cat([(known - weight.sum(1)).clamp_min(0)[:, None], weight], 1)  # (S, N+1)
+            weight, _ = soft_labels(label, task.n_way, *level.shape[-2:])
+            # Not what is left of the known share: rounded sums would make a background where there is none.
+            background, _ = soft_labels((label == 0).long(), 1, *level.shape[-2:])
+            shares = torch.cat([background, weight], 1)  # (S, N+1)
             cells.append(F.normalize(level.permute(0, 2, 3, 1).flatten(0, 2), dim=1))
             log_weight.append(shares.log() - shares.sum(0).clamp_min(1e-6).log())  # -inf where a class is not
         places = support_places(part.graph(), task)
@@ -220,7 +224,8 @@ class PropagatePredictor:
         mix = self.diffusion.mix * (1 - 1 / max(shots, 1))
         discriminant = self._discriminant(stacked, label, task.n_way) if mix else None
         unit = F.normalize(torch.cat(sampled), dim=1)
-        return _Supports(part, statistics, chosen, unit, cells, log_weight, discriminant, mix, shots)
+        rest = 0.0 if (label == 0).any() else -torch.inf
+        return _Supports(part, statistics, chosen, unit, cells, log_weight, discriminant, mix, shots, rest)
 
     def _discriminant(self, maps: list[torch.Tensor], label: torch.Tensor, n_way: int) -> Discriminant:
         pooled = [at_most(m, SUPPORT_CELLS) for m in maps]

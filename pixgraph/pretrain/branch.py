@@ -11,6 +11,7 @@ from pixgraph.errors import ConfigError
 from pixgraph.pretrain.config import PixelConfig
 from pixgraph.pretrain.encoders import DenseEncoder
 from pixgraph.pretrain.heads import Cells, PixelHead
+from pixgraph.pretrain.shared_norm import enough_to_normalise
 
 
 class Projected(NamedTuple):
@@ -61,20 +62,11 @@ class Branch(nn.Module):
         Raises:
             ConfigError: One picture alone, in training, at a map of a single cell, or too small for the encoder.
         """
-        try:
+        with enough_to_normalise(pixels, self.encoder.name):
             maps = self.encoder(pixels)
             bottleneck = None if self.bottleneck is None else self.bottleneck(maps[-1])
             instance = None if self.instance is None else self.instance(maps[-1])
             return Projected(self.pixel(maps[0], at), bottleneck, instance)
-        except ValueError as error:
-            if "more than 1 value per channel" not in str(error):
-                raise
-            side = pixels.shape[-1]
-            raise ConfigError(
-                f"batch normalisation got one value a channel: a batch of {len(pixels)} picture of {side} x {side} "
-                f"pixels at a map of one cell of {self.encoder.name}; take a larger optim.batch (or fewer "
-                "optim.accumulate), or a larger views.size"
-            ) from error
 
 
 def _head(channels: int, config: PixelConfig) -> PixelHead:

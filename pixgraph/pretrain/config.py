@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar, Literal
+
+from pixgraph.errors import ConfigError
 
 
 @dataclass
@@ -150,6 +153,34 @@ class PretrainConfig:
     device: str = "auto"
     runs: str = "runs"
     run: str | None = None
+
+
+def check_pair(name: str, values: Sequence[float], meaning: str, ascending: bool = True) -> None:
+    """Look whether a setting is two numbers.
+
+    Args:
+        name: Of the setting, with dots.
+        values: What was given.
+        meaning: What the two are.
+        ascending: Whether the second must be at least the first.
+
+    Raises:
+        ConfigError: There are fewer or more, or they are in the wrong order.
+    """
+    if len(values) != 2 or (ascending and values[0] > values[1]):
+        raise ConfigError(f"{name}: got {list(values)}, expected {meaning}; correct it")
+
+
+def check_views(config: ViewConfig) -> None:
+    """Look whether crops and colours of both views are given.
+
+    Raises:
+        ConfigError: A list has not two numbers, or its range is upside down.
+    """
+    check_pair("views.area", config.area, "the smallest and the largest share")
+    check_pair("views.aspect", config.aspect, "the smallest and the largest width / height")
+    for name in ("blur", "solarize"):
+        check_pair(f"views.{name}", getattr(config, name), "a probability for each of the two views", ascending=False)
 
 
 def given_weights(weights: str) -> str | None:

@@ -116,7 +116,7 @@ class LabelledSource(DrawnPictures[tuple[torch.Tensor, torch.Tensor]]):
 
     def _made(self, index: int) -> tuple[torch.Tensor, torch.Tensor]:
         rgb = self.split.read_image(index)
-        if self.hidden:
+        if self.hidden or not self.split.has_label(index):
             known = np.full(rgb.shape[:2], UNLABELLED, np.uint8)
         else:
             known = self.split.read_label(index)

@@ -12,6 +12,7 @@ from pixgraph.backbones.base import IMAGENET_MEAN, IMAGENET_STD
 from pixgraph.backbones.deeplab_networks import WIDTH, is_deeplab, load_deeplab, representation_head
 from pixgraph.backbones.unet_networks import PLAIN, is_unet, load_unet
 from pixgraph.errors import ConfigError
+from pixgraph.pretrain.shared_norm import enough_to_normalise
 
 STRIDE = 4
 """Pixels between two neighbouring cells of the embedding."""
@@ -68,11 +69,15 @@ class SegmentationNetwork(nn.Module):
         Returns:
             (B, C, ceil(H / s), ceil(W / s)) logits, s = `stride`; (B, D, ceil(H / 4), ceil(W / 4)) embedding, of any
             length.
+
+        Raises:
+            ConfigError: One picture alone, in training: a DeepLabV3+ normalises its mean over the picture, too.
         """
         height, width = x.shape[2:]
         below, right = (-side % self.divisor for side in (height, width))
         normalised = (x - self.mean) / self.std
-        logits, embedding = self.maps(F.pad(normalised, (0, right, 0, below), mode="replicate"))
+        with enough_to_normalise(x, self.name):
+            logits, embedding = self.maps(F.pad(normalised, (0, right, 0, below), mode="replicate"))
         return _cut(logits, height, width, self.stride), _cut(embedding, height, width, STRIDE)
 
     def __repr__(self) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TypeVar, cast
 
 import torch
@@ -9,9 +11,35 @@ import torch.distributed as dist
 from torch import nn
 from torch.distributed.nn.functional import all_reduce
 
+from pixgraph.errors import ConfigError
+
 T = TypeVar("T", bound=nn.Module)
 
 _NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
+
+
+@contextmanager
+def enough_to_normalise(pixels: torch.Tensor, name: str) -> Iterator[None]:
+    """Say what to do where a network cannot normalise, because it has a single value a channel.
+
+    Args:
+        pixels: (B, 3, H, W) the pictures of its forward pass.
+        name: The network.
+
+    Raises:
+        ConfigError: One picture alone, in training, at a map of a single cell.
+    """
+    try:
+        yield
+    except ValueError as error:
+        if "more than 1 value per channel" not in str(error):
+            raise
+        count, _, height, width = pixels.shape
+        raise ConfigError(
+            f"batch normalisation got one value a channel: a batch of {count} picture of {height} x {width} "
+            f"pixels at a map of one cell of {name}; take a larger optim.batch (or fewer optim.accumulate), or a "
+            "larger views.size"
+        ) from error
 
 
 class SharedBatchNorm(nn.BatchNorm2d):

@@ -74,7 +74,8 @@ class Pretrainer(Session):
 
     Step s takes pictures and views that are functions of (seed, s), and a learning rate and a target's momentum that
     are functions of s. So the weights after step s do not depend on how often the training was interrupted (to the bit
-    on a CPU), and on the number of processes only by the order of float sums.
+    on a CPU), and on the number of processes only by the order of float sums, but where a method draws or remembers in
+    each process by itself: ReCo's mixing and contrast, SPML's bank.
 
     Args:
         method: A module and a `Method`; trained in place, the same on all processes.

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 # Where things lie and how often they are kept. The content behind root and weights is compared by its digest.
 _NEUTRAL = re.compile(
     r"device|runs|run|train\.(save_every|tensorboard)|(data|extra\.\d+)\.root|backbone\.(cache|weights)"
-    r"|data|weights|optim\.(save_every|log_every|tensorboard|workers)"
+    r"|data|weights|marks\.folder|cache_mb|broken_limit|optim\.(save_every|log_every|tensorboard|workers)"
 )
 
 

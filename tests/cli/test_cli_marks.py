@@ -278,3 +278,13 @@ def test_crossing_scribbles_of_scribblesup_are_supports(marked_supports):
     (root / "marks" / "0.json").unlink()
     (root / "marks" / "0.xml").write_text(f"<annotation>{polygons}</annotation>")
     assert set(np.unique(read_support_folder(root).supports[0].label)) == {0, 1, 254}
+
+
+def test_a_picture_of_marks_may_not_contradict_the_mask(marked_supports):
+    root = marked_supports("", False, ".png")
+    (root / "masks").mkdir()
+    mask = np.full((48, 64), 254, np.uint8)
+    mask[0, 0] = 1 - np.asarray(Image.open(root / "marks" / "0.png"))[0, 0]
+    Image.fromarray(mask).save(root / "masks" / "0.png")
+    with pytest.raises(DataError, match=r"0\.png: .*pixel \(0, 0\)"):
+        read_support_folder(root)

@@ -266,6 +266,8 @@ def test_output_names_differ(tmp_path):
     from pathlib import Path
 
     assert output_names([Path("A.jpg"), Path("a.png"), Path("b.png")]) == ["A.jpg", "a.png", "b"]
+    names = ["a.jpg", "a.png", "a.png.jpg", "b.png.jpg"]
+    assert output_names([Path(name) for name in names]) == [*names[:3], "b.png"]
 
 
 def bytes_below(folder):

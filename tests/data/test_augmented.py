@@ -5,6 +5,7 @@ from fakes import rectangles
 
 from pixgraph.data.ade_objects import AdeObjects
 from pixgraph.data.augmented import Augmented
+from pixgraph.data.excluding import Excluding
 from pixgraph.errors import ConfigError
 
 DATA = single_objects({3: 20, 8: 20})
@@ -94,3 +95,23 @@ def test_it_stands_in_for_the_data_set():
     assert repr(augmented).startswith("Augmented(MemoryDataset(")
     with pytest.raises(ConfigError, match=r"variant: got 0, expected 1 or more"):
         Augmented(DATA, 0)
+
+
+class PartlyAnnotated(MemoryDataset):
+    """254 in the left columns, for who asks."""
+
+    def read_partial_mask(self, index):
+        mask = self.read_mask(index).copy()
+        mask[:, :3] = 254
+        return mask
+
+
+def test_unannotated_pixels_move_with_the_others_and_stay_when_classes_are_left_out():
+    some = PartlyAnnotated({"a": rectangles((1, 2, 2, 9, 20), (2, 12, 4, 20, 9))}, {1: "cat", 2: "dog"})
+    moved = Augmented(some, 1, crop=False)
+    flipped = not np.array_equal(moved.read_mask(0), some.read_mask(0))
+    expected = some.read_partial_mask(0)[:, :: -1 if flipped else 1]
+    np.testing.assert_array_equal(moved.read_partial_mask(0), expected)
+    left = Excluding(some, ["cat"])
+    assert (left.read_partial_mask(0)[:, :3] == 254).all()
+    np.testing.assert_array_equal(left.read_partial_mask(0)[:, 3:], left.read_mask(0)[:, 3:])

@@ -147,3 +147,15 @@ def test_probabilities_are_the_softmax_with_a_background_of_zero():
     half = class_probabilities(logits.bfloat16(), torch.Size((9, 9)))
     assert half.dtype == torch.float32
     torch.testing.assert_close(half.sum(0), torch.ones(9, 9))
+
+
+def test_unlabelled_pictures_that_no_edge_leads_from_are_not_looked_at(monkeypatch):
+    seen = []
+    whole = predictor.attach_queries
+    monkeypatch.setattr(predictor, "attach_queries", lambda *a, **k: seen.append(len(a[2])) or whole(*a, **k))
+    alone, others = task(2, queries=1), task(2, queries=2).query
+    around = FewShotTask(2, alone.support, alone.query, others)
+    answers = [GraphPredictor(network(), graph_config()).predict(some) for some in (alone, around)]
+    assert same(*answers)
+    GraphPredictor(network(), graph_config(unlabelled_knn=2)).predict(around)
+    assert seen == [0, 0, 2]

@@ -168,3 +168,11 @@ def test_support_without_a_label_is_refused():
     some.support[0] = with_label(some.support[0], None)
     with pytest.raises(DataError, match="'p10' has no label; give it a mask"):
         predict(some)
+
+
+def test_rounded_shares_make_no_background():
+    """Cells of 12 or 13 pixels a side: their shares of two classes do not sum to one exactly."""
+    some = task(2, queries=1, size=400)
+    halves = (torch.arange(400) % 3 == 0).long().expand(400, 400) + 1
+    (found,) = predict(FewShotTask(2, [with_label(p, halves) for p in some.support], some.query))
+    assert float(found[0].max()) == 0

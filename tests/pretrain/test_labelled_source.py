@@ -24,13 +24,16 @@ class FakeSplit:
     """Five pictures of their own number; labels are their number, too. Counts what is read."""
 
     def __init__(self, size=(16, 16)):
-        self.keys, self.size, self.read = [f"p{i}" for i in range(5)], size, []
+        self.keys, self.size, self.read, self.bare = [f"p{i}" for i in range(5)], size, [], None
 
     def __len__(self):
         return 5
 
     def __repr__(self):
         return "FakeSplit"
+
+    def has_label(self, index):
+        return index != self.bare
 
     def read_image(self, index):
         self.read.append(("image", index))
@@ -167,3 +170,12 @@ def test_refuses_unknown_and_no_pictures():
         source(keys=["p1", "p9"])
     with pytest.raises(DataError, match=r"got no pictures of FakeSplit, expected at least one; choose more"):
         source(keys=[])
+
+
+def test_a_picture_without_a_mask_is_unlabelled():
+    split = FakeSplit()
+    split.bare = 3
+    labels = LabelledSource(split, None, STILL, 0, augment=False).batch(0, 5, range(5))
+    for index, label in zip(labels.index.tolist(), labels.labels, strict=True):
+        assert label.unique().tolist() == [254 if index == 3 else index]
+    assert ("label", 3) not in split.read

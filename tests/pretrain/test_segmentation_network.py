@@ -159,3 +159,10 @@ def test_a_backbone_has_no_level_that_was_never_trained(name, end, method, untra
     maps = dict(zip(whole.levels, whole(x), strict=True))
     assert all(torch.equal(maps[level], m) for level, m in zip(part.levels, part(x), strict=True))
     assert len(part.channels) == len(part.strides) == len(part.levels)
+
+
+@pytest.mark.parametrize("name", [NAME, "deeplabv3plus:resnet18"])
+def test_one_picture_alone_cannot_be_normalised(name):
+    network = build_segmentation_network(name, "random", 3, 4)
+    with pytest.raises(ConfigError, match=r"a batch of 1 picture of 64 x 64 pixels .*; take a larger optim\.batch"):
+        network(torch.rand(1, 3, 64, 64))

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
 from pixgraph.errors import ConfigError
-from pixgraph.pretrain.config import OptimConfig
+from pixgraph.pretrain.config import OptimConfig, check_pair
 from pixgraph.pretrain.labelled_views import LabelledViewConfig
 
 
@@ -53,7 +53,8 @@ class PseudoConfig:
 
     Attributes:
         weight: Weight of the loss on pseudo labels.
-        conf_thresh: A picture's loss is multiplied by the share of its pixels that are at least so confident.
+        conf_thresh: A picture's loss is multiplied by the share of its pixels with a pseudo label that are at least so
+            confident.
         pixel_threshold: Pixels that are less confident have no pseudo label; 0: all have one, the authors' choice, with
             which classes that are rare in the labelled pictures can die out in a short training.
         weak_threshold: Pixels that are at least so confident take part in the contrast.
@@ -85,7 +86,7 @@ class ContrastConfig:
 
 
 def _optim() -> OptimConfig:
-    """The authors' optimisation: SGD, poly schedule."""
+    """The authors' optimisation, SGD and a poly schedule, but without Nesterov's step."""
     return OptimConfig(
         steps=40000,
         batch=10,
@@ -195,9 +196,7 @@ def check_reco(config: RecoConfig) -> RecoConfig:
             f"labels: got num_labeled {config.labels.num_labeled} and fraction {config.labels.fraction:g}, expected "
             "one of them; leave the other out"
         )
-    low, high = config.views.scale if len(config.views.scale) == 2 else (1.0, 0.0)
-    if low > high:
-        raise ConfigError(f"views.scale: got {config.views.scale}, expected the smallest and the largest factor")
+    check_pair("views.scale", config.views.scale, "the smallest and the largest factor")
     if config.teacher.buffers is False and not own_statistics(config):
         why = "mode eval" if config.teacher.mode == "eval" else "mixing none"
         raise ConfigError(

@@ -55,7 +55,7 @@ class ReCo(nn.Module):
 
         Args:
             batch: Labelled pictures, and others to label where there are any.
-            seed: Of everything random in the step.
+            seed: Of everything random in the step, together with the numbers of the labelled pictures.
 
         Returns:
             A scalar, and numbers to log: each loss, beside its value for a network that knows nothing (``_chance``);
@@ -63,6 +63,8 @@ class ReCo(nn.Module):
         """
         own = self.config
         labelled = batch if isinstance(batch, LabelledBatch) else batch.labelled
+        # Other parts of the step, here or in other processes, have other pictures and draw otherwise.
+        seed = int(np.random.SeedSequence([seed, *labelled.index.tolist()]).generate_state(1)[0])
         # First, for its memory is free again afterwards.
         pseudo = None if isinstance(batch, LabelledBatch) else self.pseudo(batch, seed)
         logits, embedding = self.student(labelled.images)

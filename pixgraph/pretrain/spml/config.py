@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
 from pixgraph.errors import ConfigError
-from pixgraph.pretrain.config import OptimConfig
+from pixgraph.pretrain.config import OptimConfig, check_pair
 from pixgraph.pretrain.labelled_views import LabelledViewConfig
 
 
@@ -159,10 +159,7 @@ def check_spml(config: SPMLConfig) -> SPMLConfig:
         raise ConfigError("data: got nothing, expected --data NAME:FOLDER, such as camvid:DIR")
     if len(config.spml.grid) != 2:
         raise ConfigError(f"spml.grid: got {config.spml.grid}, expected two numbers, rows and columns; give two")
-    for name in ("size", "scale"):
-        value = getattr(config.views, name)
-        if name == "scale" and (len(value) != 2 or value[0] > value[1]):
-            raise ConfigError(f"views.scale: got {value}, expected the smallest and the largest factor; correct it")
+    check_pair("views.scale", config.views.scale, "the smallest and the largest factor")
     if config.spml.regions == "none" and config.spml.img_sim:
         raise ConfigError(
             f"spml.img_sim: got {config.spml.img_sim:g} with spml.regions none, expected 0, or regions to contrast"

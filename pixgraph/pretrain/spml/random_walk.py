@@ -75,11 +75,14 @@ def refine(rgb: np.ndarray, scores: np.ndarray, present: np.ndarray, seeds: floa
         seeds: Share of the pixels won by a class from which the walk starts, in (0, 1].
 
     Returns:
-        (H, W) uint8 classes; 254 where no class has a score, if the walk has nowhere to start.
+        (H, W) uint8 classes; 254 everywhere if none may occur, and where none has a score if the walk has nowhere to
+        start.
     """
     from skimage.segmentation import random_walker
 
     ways = np.flatnonzero(present)
+    if not len(ways):
+        return np.full(scores.shape[1:], UNLABELLED, np.uint8)
     chosen = scores[ways]
     best = np.where(chosen.max(0) > 0, chosen.argmax(0), -1)  # (H, W)
     won = np.unique(best[best >= 0])

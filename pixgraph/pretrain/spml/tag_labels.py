@@ -192,6 +192,8 @@ def label_path(folder: Path, key: str) -> Path:
 def _winner(scores: np.ndarray, present: np.ndarray) -> np.ndarray:
     """The likeliest of the classes that may occur, 254 where none has a score: (H, W) uint8."""
     ways = np.flatnonzero(present)
+    if not len(ways):
+        return np.full(scores.shape[1:], UNLABELLED, np.uint8)
     chosen = scores[ways]
     return np.where(chosen.max(0) > 0, ways[chosen.argmax(0)], UNLABELLED).astype(np.uint8)
 

@@ -11,7 +11,15 @@ from torch import nn
 from pixgraph.data.images import read_mask
 from pixgraph.errors import RunError
 from pixgraph.pretrain.segmentation_network import build_segmentation_network
-from pixgraph.pretrain.spml.tag_labels import TagLabeller, encoder_maps, label_path, place_cells, write_labels
+from pixgraph.pretrain.spml.random_walk import refine
+from pixgraph.pretrain.spml.tag_labels import (
+    TagLabeller,
+    _winner,
+    encoder_maps,
+    label_path,
+    place_cells,
+    write_labels,
+)
 
 COLOURS = np.array([[90, 90, 90], [220, 40, 40], [40, 200, 60], [50, 70, 230]], np.uint8)
 
@@ -131,3 +139,10 @@ def test_the_mode_of_the_network_stays():
     made.maps(squares.read_image(0))
     assert network.training
     assert not next(iter(made.maps(squares.read_image(0)))).requires_grad
+
+
+def test_a_picture_without_tags_stays_unlabelled():
+    scores, none = np.ones((3, 8, 8), np.float32), np.zeros(3, bool)
+    for found in (_winner(scores, none), refine(np.zeros((8, 8, 3), np.uint8), scores, none)):
+        assert found.shape == (8, 8)
+        assert (found == 254).all()
