@@ -27,7 +27,15 @@ from pixgraph.errors import PixgraphError
 from pixgraph.losses.reco import reco_loss
 
 OURS, DRAWS, ALL = "pixgraph", "loops for the draws", "loops for draws and queries"
-QUICK: dict[str, Any] = {"heights": [16, 24], "height": 24, "channels": 8, "queries": 4, "negatives": 8, "rounds": 1}
+QUICK: dict[str, Any] = {
+    "heights": [16, 24],
+    "height": 24,
+    "channels": 8,
+    "queries": 4,
+    "negatives": 8,
+    "rounds": 1,
+    "growth_rounds": 1,
+}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
