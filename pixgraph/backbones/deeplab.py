@@ -6,6 +6,7 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
+from torch import nn
 
 from pixgraph.backbones.base import Backbone
 from pixgraph.backbones.deeplab_networks import load_deeplab
@@ -33,7 +34,11 @@ class DeepLabBackbone(Backbone):
 
     def __init__(self, name: str, weights: str | Path | None = None) -> None:
         network, pretrained_on, last = load_deeplab(name, weights)
-        left_out = {_EMBEDDING: network.representation is None or last == "decoder", _DECODER: last == "representation"}
+        if last == "decoder":
+            network.representation = None
+        left_out = {_EMBEDDING: network.representation is None, _DECODER: last == "representation"}
+        if left_out[_DECODER]:
+            network.decoder.block2 = nn.Identity()  # what nobody takes is not computed
         super().__init__(name, pretrained_on, tuple(level for level in _STRIDES if not left_out.get(level)))
         self.network = network
         self.describe()

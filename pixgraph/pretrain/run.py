@@ -11,7 +11,7 @@ import torch
 from pixgraph.config_check import check
 from pixgraph.errors import ConfigError
 from pixgraph.pretrain.batches import StepBatches
-from pixgraph.pretrain.config import PretrainConfig, check_views, given_weights, starting_point
+from pixgraph.pretrain.config import PretrainConfig, given_weights, starting_point
 from pixgraph.pretrain.draw_pairs import write_pair_pictures
 from pixgraph.pretrain.encoders import build_encoder, save_backbone
 from pixgraph.pretrain.methods import PixelMethod, build_method
@@ -53,7 +53,6 @@ def pretrain(config: PretrainConfig, resume: bool = False) -> RunFolder:
         TrainingStopped: SIGTERM or SIGINT came; the state is saved.
     """
     check(config)
-    check_views(config.views)
     device = resolve_device(config.device, local_rank())
     with ProcessGroup("nccl" if device.type == "cuda" else "gloo") as world:
         check_shares(config, world)

@@ -13,7 +13,7 @@ import torch
 from torch.utils.data import Dataset
 from torchvision.transforms.v2 import functional
 
-from pixgraph.pretrain.config import ViewConfig
+from pixgraph.pretrain.config import ViewConfig, check_views
 from pixgraph.pretrain.photometry import Photometry, change_colours
 from pixgraph.pretrain.pictures import Pictures
 
@@ -61,9 +61,13 @@ class TwoViews:
 
     Args:
         config: Size, ranges and probabilities; see `ViewConfig`.
+
+    Raises:
+        ConfigError: A list of the configuration has not two numbers, or its range is upside down.
     """
 
     def __init__(self, config: ViewConfig) -> None:
+        check_views(config)
         self.config = config
 
     def __call__(self, picture: torch.Tensor, seed: int) -> tuple[View, View]:

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from torch.utils.data import DataLoader
 from torchvision.transforms.v2 import functional
 
+from pixgraph.errors import ConfigError
 from pixgraph.pretrain.config import ViewConfig
 from pixgraph.pretrain.pairs import cell_centres
 from pixgraph.pretrain.photometry import Photometry, change_colours, shift_hue
@@ -208,3 +209,17 @@ def test_workers_change_nothing(dataset):
     for alone, shared in zip(*batches, strict=True):
         assert all(torch.equal(value, getattr(shared, name)) for name, value in vars(alone).items())
     assert torch.equal(batches[0][1].first, dataset.batch(1, 4, range(4)).first)
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ({"area": [0.2]}, r"views\.area: got \[0\.2\], expected the smallest and the largest share"),
+        ({"aspect": [2.0, 0.5]}, r"views\.aspect: got \[2\.0, 0\.5\], expected the smallest and the largest"),
+        ({"blur": [0.5]}, r"views\.blur: got \[0\.5\], expected a probability for each of the two views"),
+        ({"solarize": []}, r"views\.solarize: got \[\]"),
+    ],
+)
+def test_lists_of_another_length_or_order_are_named(setting, message):
+    with pytest.raises(ConfigError, match=message):
+        TwoViews(ViewConfig(**setting))
