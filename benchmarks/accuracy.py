@@ -12,7 +12,8 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,7 @@ from workbench import add_data_arguments, backbone_config, feature_store, guarde
 from pixgraph.errors import CheckpointError, ConfigError, DataError
 
 if TYPE_CHECKING:
+    from pixgraph.backbones.features import FeatureStore
     from pixgraph.evaluation.result import Evaluation
     from pixgraph.models.predictor import Predictor
 
@@ -62,6 +64,7 @@ def parser() -> argparse.ArgumentParser:
     add("--seeds", type=int, help="number of seeds (default: the protocol's)")
     add("--only_seeds", type=int, nargs="+", metavar="SEED", help="just these seeds, for a part that is merged later")
     add("--only_runs", action="store_true", help="score the runs alone, to be merged with what was measured before")
+    add("--mirror", action="store_true", help="each run, and the training-free graph, with mirrored pictures as well")
     add("--merge", nargs="+", metavar="JSON", help="put parts by seeds or by methods together; evaluates nothing")
     add_data_arguments(made)
     return made
@@ -82,7 +85,7 @@ def evaluate_all(args: argparse.Namespace) -> list[dict[str, Any]]:
     found = []
     for k_shot in args.k_shot:
         evaluation = evaluate(
-            methods(args, store.backbone.fingerprint),
+            methods(args, store),
             dataset,
             store,
             protocol,
@@ -96,14 +99,16 @@ def evaluate_all(args: argparse.Namespace) -> list[dict[str, Any]]:
     return found
 
 
-def methods(args: argparse.Namespace, fingerprint: str) -> dict[str, Predictor]:
+def methods(args: argparse.Namespace, store: FeatureStore) -> dict[str, Predictor]:
     """The trained runs by the names of their folders, and the training-free graph."""
     from pixgraph.config import GraphConfig
     from pixgraph.methods import training_free
+    from pixgraph.models.mirrored import MirroredPredictor
     from pixgraph.models.predictor import GraphPredictor
     from pixgraph.training.checkpoint import load_network
 
-    found: dict[str, Predictor] = {}
+    fingerprint = store.backbone.fingerprint
+    makers: dict[str, Callable[[], Predictor]] = {}
     for run in args.runs:
         trained = load_network(run)
         if trained.backbone["fingerprint"] != fingerprint:
@@ -111,10 +116,16 @@ def methods(args: argparse.Namespace, fingerprint: str) -> dict[str, Predictor]:
                 f"{run} was trained on features of {trained.backbone['name']} ({trained.backbone['fingerprint']}), got "
                 f"{backbone_config(args).name} ({fingerprint}); pass its own by --backbone and --weights"
             )
-        found[f"graph ({Path(run).name})"] = GraphPredictor(trained.network, trained.config.graph, trained.config.seed)
-    if len(found) < len(args.runs):
+        settings = (trained.network, trained.config.graph, trained.config.seed)
+        makers[f"graph ({Path(run).name})"] = partial(GraphPredictor, *settings)
+    if len(makers) < len(args.runs):
         raise ConfigError(f"--runs: two of {', '.join(args.runs)} have the same folder name; rename one")
-    return found if args.only_runs else {**found, "propagate": training_free("propagate", GraphConfig())}
+    if not args.only_runs:
+        makers["propagate"] = partial(training_free, "propagate", GraphConfig())
+    found = {name: make() for name, make in makers.items()}
+    if args.mirror:
+        found |= {f"{name}, mirrored": MirroredPredictor(make(), make(), store) for name, make in makers.items()}
+    return found
 
 
 def setting(evaluation: Evaluation) -> dict[str, Any]:

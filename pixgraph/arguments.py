@@ -28,6 +28,17 @@ def checked(name: str, value: Any, kinds: type | tuple[type, ...], expected: str
     return value
 
 
+def truth_value(name: str, value: Any) -> bool:
+    """A boolean of Python or NumPy.
+
+    Raises:
+        ConfigError: It is none.
+    """
+    if not isinstance(value, (bool, np.bool_)):
+        raise ConfigError(f"{name}: got {short(value)}, expected True or False; correct it")
+    return bool(value)
+
+
 def whole_number(name: str, value: Any) -> int:
     """A whole number of Python or NumPy.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -49,6 +50,7 @@ def open_method(
     checkpoint: str | Path | None = None,
     device: torch.device | str = "cpu",
     seed: int = 0,
+    mirror: bool = False,
 ) -> Method:
     """Build a method.
 
@@ -59,6 +61,7 @@ def open_method(
         checkpoint: Run folder or checkpoint file, for ``"graph"``.
         device: Where to compute.
         seed: Seed of the node sampling.
+        mirror: Take the mean with the answer to the mirrored pictures, see `pixgraph.models.mirrored`.
 
     Raises:
         ConfigError: The name is unknown, or ``"graph"`` has no checkpoint, or another method has one.
@@ -75,7 +78,7 @@ def open_method(
 
     store = FeatureStore(build_backbone(backbone), backbone.size, backbone.cache, device)
     if checkpoint is None:
-        return Method(training_free(name, graph, seed), store)
+        return Method(_mirrored(lambda: training_free(name, graph, seed), store, mirror), store)
     from pixgraph.models.predictor import GraphPredictor
     from pixgraph.training.checkpoint import load_network
 
@@ -86,7 +89,16 @@ def open_method(
             f"{trained.path} was trained on features of {trained.backbone['name']} ({expected}), got "
             f"{store.backbone.name} ({store.backbone.fingerprint}); set backbone.name and backbone.weights to its own"
         )
-    return Method(GraphPredictor(trained.network, graph, seed), store, trained)
+    predictor = _mirrored(lambda: GraphPredictor(trained.network, graph, seed), store, mirror)
+    return Method(predictor, store, trained)
+
+
+def _mirrored(make: Callable[[], Predictor], store: FeatureStore, mirror: bool) -> Predictor:
+    if not mirror:
+        return make()
+    from pixgraph.models.mirrored import MirroredPredictor
+
+    return MirroredPredictor(make(), make(), store)
 
 
 def training_free(name: str, graph: GraphConfig, seed: int = 0) -> Predictor:

@@ -41,6 +41,7 @@ class EvaluateOptions:
         num_points: Points of each class and of the background, where they show points.
         episodes: Episodes a seed; the protocol's own number when not given.
         seeds: Number of seeds; the protocol's own when not given.
+        mirror: Take the mean with the answer to the mirrored pictures: a little better, twice the time.
         baselines: Also score the trivial baselines.
         report: Also write the HTML report.
         seed: Seed of the node sampling.
@@ -62,6 +63,7 @@ class EvaluateOptions:
     num_points: int = 5
     episodes: int | None = None
     seeds: int | None = None
+    mirror: bool = False
     baselines: bool = True
     report: bool = True
     seed: int = 0
@@ -105,11 +107,11 @@ def score(options: EvaluateOptions) -> Scored:
 
     protocol = get_protocol(options.protocol)
     device = resolve_device(options.device, local_rank())
-    name = options.method or "graph"
+    kind = options.method or "graph"
     dataset = open_dataset(options.data, options.split)
-    method = open_method(name, options.backbone, options.graph, options.run, device, options.seed)
-    predictors: dict[str, Predictor] = {name: method.predictor}
-    if name == "graph" and options.baselines:
+    method = open_method(kind, options.backbone, options.graph, options.run, device, options.seed, options.mirror)
+    predictors: dict[str, Predictor] = {method.predictor.name: method.predictor}
+    if kind == "graph" and options.baselines:
         predictors["propagate"] = training_free("propagate", options.graph, options.seed)
     evaluation = evaluate(
         predictors,
@@ -166,6 +168,8 @@ def keep(options: EvaluateOptions, scored: Scored) -> Path:
     label = f"{options.split}-{options.n_way}way-{options.k_shot}shot-{options.protocol}"
     if options.support_annotation != "masks":
         label += f"-{options.support_annotation}"
+    if options.mirror:
+        label += "-mirrored"
     with folder:
         keep_scores(folder, label, scored.evaluation)
         if not options.run:
@@ -181,7 +185,7 @@ def _report(options: EvaluateOptions, folder: Path, label: str, scored: Scored) 
     from pixgraph.report.panels import make_panels, save_panels
 
     panels = make_panels(scored.evaluation, scored.predictors, scored.dataset, scored.store, scored.protocol)
-    graph = _drawn_graph(options, scored) if scored.evaluation.main in ("graph", "propagate") else None
+    graph = _drawn_graph(options, scored) if options.method in (None, "graph", "propagate") else None
     save_panels(folder, label, panels, graph)
     write_report(folder)
 

@@ -101,6 +101,7 @@ def test_spread_and_deviation():
 def test_parts_of_an_evaluation_merge_to_the_whole(tmp_path):
     accuracy = script("accuracy")
     common = [*SMALL, "--episodes", "3", "--k_shot", "1", "2", "--cache", str(tmp_path / "c"), "--out", str(tmp_path)]
+    common += ["--mirror"]
     for name, seeds in (("whole", "0 1 2"), ("a", "2"), ("b", "0 1")):
         assert accuracy.main([*common, "--name", name, "--only_seeds", *seeds.split()]) == 0
     accuracy.main(["--merge", str(tmp_path / "a.json"), str(tmp_path / "b.json"), "--out", str(tmp_path)])
@@ -110,7 +111,10 @@ def test_parts_of_an_evaluation_merge_to_the_whole(tmp_path):
         assert {k: one[k] for k in ("seeds", "episode_hash", "full_protocol")} == {
             k: other[k] for k in ("seeds", "episode_hash", "full_protocol")
         }
-        assert list(one["methods"]) == ["propagate", "all-background", "prototype", "knn", "linear"]
+        baselines = ["all-background", "prototype", "knn", "linear"]
+        assert list(one["methods"]) == ["propagate", "propagate, mirrored", *baselines]
+        counts = [one["methods"][name]["per_seed"] for name in ("propagate", "propagate, mirrored")]
+        assert counts[0] != counts[1]
         for name, method in one["methods"].items():
             for a, b in zip(method["per_seed"], other["methods"][name]["per_seed"], strict=True):
                 assert a["counts"] == b["counts"]

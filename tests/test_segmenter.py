@@ -411,3 +411,13 @@ def test_pictures_in_bfloat16_are_taken(segmenter):
     rgb, mask = scene(0)
     tensor = torch.from_numpy(rgb).permute(2, 0, 1).to(torch.bfloat16) / 256
     assert segmenter.fit(tensor, mask).predict(tensor)[0].shape == mask.shape
+
+
+def test_mirroring_changes_the_answer_a_little_and_is_a_matter_of_yes_or_no(segmenter):
+    mirrored = FewShotSegmenter("prototype", size=64, device="cpu", mirror=True).fit(*scene(0))
+    query, truth = scene(1)
+    one, two = segmenter.fit(*scene(0)).predict_proba(query)[0], mirrored.predict_proba(query)[0]
+    assert 0 < np.abs(one - two).max() < 0.5
+    assert iou(two.argmax(0) == 1, truth == 1) > 0.5
+    with pytest.raises(ConfigError, match="mirror: got 'yes', expected True or False"):
+        FewShotSegmenter("prototype", mirror="yes")

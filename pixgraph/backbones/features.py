@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import warnings
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from weakref import WeakKeyDictionary
 
@@ -90,6 +91,18 @@ class FeatureStore:
         if stored is None:
             stored = self._compute([(key, rgb)], keep)[0]
         return self._picture(key, stored)
+
+    def mirrored(self, picture: Picture) -> Picture:
+        """The mirror image, left and right exchanged, of a picture that this store gave; without label.
+
+        Its features go to the cache where the picture's own did.
+        """
+        key = f"{picture.key}-mirrored"
+        stored = self._find(key)
+        if stored is None:
+            rgb = (255 * picture.rgb.flip(-1)).round().to(torch.uint8).permute(1, 2, 0)
+            stored = self._compute([(key, np.ascontiguousarray(rgb.cpu().numpy()))], self._known(picture.key))[0]
+        return replace(self._picture(key, stored), size=picture.size)
 
     def warm(self, dataset: FewShotDataset, indices: Iterable[int] | None = None, progress: bool = False) -> int:
         """Computes the features that are in no cache yet.

@@ -158,3 +158,26 @@ def test_on_cuda_in_batches(shapes):
     picture = store.picture(shapes, 0)
     assert picture.rgb.is_cuda
     assert torch.allclose(picture.features[0].cpu(), FeatureStore(Tiny(), 32).picture(shapes, 0).features[0], atol=2e-3)
+
+
+def test_the_mirror_image_of_a_picture_has_its_own_features_and_place(tmp_path):
+    rgb = np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8)
+    store = FeatureStore(Tiny(), 32, tmp_path)
+    picture = store.from_image(rgb)
+    image, direct = store.mirrored(picture), store.from_image(rgb[:, ::-1])
+    assert image.key != picture.key
+    assert torch.equal(image.rgb, direct.rgb)
+    assert all(torch.equal(a, b) for a, b in zip(image.features, direct.features, strict=True))
+    assert same(FeatureStore(Tiny(), 32, tmp_path).mirrored(picture), image)
+    calls = store.backbone.calls
+    assert same(store.mirrored(picture), image)
+    assert store.backbone.calls == calls
+
+
+def test_the_mirror_image_is_kept_where_the_picture_is_and_has_its_size(tmp_path):
+    rgb = np.random.default_rng(0).integers(0, 256, (40, 60, 3), dtype=np.uint8)
+    store = FeatureStore(Tiny(), 32, tmp_path)
+    assert store.mirrored(store.from_image(rgb, keep=False)).size == (40, 60)
+    assert not list(tmp_path.rglob("*.safetensors"))
+    store.mirrored(store.from_image(rgb))
+    assert len(list(tmp_path.rglob("*.safetensors"))) == 2

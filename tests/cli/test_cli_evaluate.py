@@ -71,3 +71,13 @@ def test_a_finished_evaluation_is_not_overwritten(data, fails, tmp_path, monkeyp
 )
 def test_wrong_arguments(fails, data, argv, words, tmp_path):
     assert words in fails("evaluate", *data, *FAST, "--runs", tmp_path, *argv)
+
+
+def test_a_mirrored_method_stands_beside_the_plain_one_under_its_own_name(data, tmp_path, capsys):
+    argv = ["evaluate", "--method", "prototype", *data, *FAST, "--runs", str(tmp_path), "--name", "m"]
+    assert main([*argv, "--mirror", "true"]) == 0
+    assert any(line.startswith("prototype, mirrored ") for line in capsys.readouterr().out.splitlines())
+    found = json.loads((tmp_path / "m" / "evaluations" / "test-1way-1shot-pixgraph-v1-mirrored.json").read_text())
+    assert next(iter(found["methods"])) == found["main"] == "prototype, mirrored"
+    assert found["methods"]["prototype, mirrored"]["miou"] > found["methods"]["all-background"]["miou"] == 0
+    assert "prototype" in found["methods"]

@@ -332,3 +332,13 @@ def test_a_name_with_a_line_break_takes_one_line(support, query, tmp_path, capsy
     (query / "two\nlines.png").write_bytes(b"nonsense")
     assert predict(support, query, tmp_path / "out") == 1
     assert "skipped" in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_a_mirrored_prediction_says_so(support, query, tmp_path):
+    for name, more in (("plain", []), ("mirrored", ["--mirror", "true"])):
+        assert predict(support, query, tmp_path / name, "--method", "propagate", "--probabilities", *more) == 0
+    plain, mirrored = (json.loads((tmp_path / n / "predictions.json").read_text()) for n in ("plain", "mirrored"))
+    assert "mirror" not in plain
+    assert mirrored["mirror"] is True
+    one, two = (np.load(tmp_path / n / "probabilities" / "a.npy").astype(np.float32) for n in ("plain", "mirrored"))
+    assert 0 < np.abs(one - two).max() < 0.5
