@@ -8,9 +8,9 @@ from typing import NamedTuple
 import torch
 import torch.nn.functional as F
 
-from pixgraph.data.base import UNLABELLED
 from pixgraph.data.picture import FewShotTask, Picture
-from pixgraph.models.levels import coarse_levels
+from pixgraph.models.cell_labels import label_shares
+from pixgraph.models.levels import coarse_levels, resample
 
 CellFeatures = Callable[[Picture, int], torch.Tensor]
 """A picture and a stride to its cells' features (h, w, C), as `cell_features` gives them."""
@@ -34,33 +34,9 @@ def cell_features(picture: Picture, stride: int = 8) -> torch.Tensor:
     coarse = coarse_levels(picture.features, height)
     levels = []
     for i in coarse:
-        x = picture.features[i].float()[None]
-        if x.shape[-2] > grid[0] or x.shape[-1] > grid[1]:
-            x = F.adaptive_avg_pool2d(x, grid)
-        elif x.shape[-2:] != grid:
-            x = F.interpolate(x, grid, mode="bilinear", align_corners=False)
-        x = x[0].flatten(1)  # (C_l, h*w)
+        x = resample(picture.features[i].float(), *grid).flatten(1)  # (C_l, h*w)
         levels.append(x * (x.square().sum(0).clamp_min(1e-12) * len(coarse)).rsqrt())
     return torch.cat(levels).T.contiguous().view(*grid, -1)
-
-
-def cell_labels(label: torch.Tensor, n_way: int, grid: tuple[int, int]) -> tuple[torch.Tensor, torch.Tensor]:
-    """Share of each label in each cell, by area, ignoring unknown pixels.
-
-    Args:
-        label: (H, W) integers 0..N, and 254 or 255 where it is not known.
-        n_way: Number of ways N.
-        grid: Cells (h, w).
-
-    Returns:
-        Shares (h*w, N+1) float32 that sum to one (all zero in a cell of unknown pixels), and the known part of each
-        cell's area (h*w,) float32 in 0..1.
-    """
-    known = label < UNLABELLED
-    one_hot = torch.stack([label == way for way in range(n_way + 1)] + [known]).float()[None]
-    pooled = F.adaptive_avg_pool2d(one_hot, grid)[0].flatten(1).T  # (h*w, N+2)
-    area = pooled[:, -1]
-    return pooled[:, :-1] / area.clamp_min(1e-12)[:, None], area
 
 
 class RememberedCells:
@@ -120,7 +96,7 @@ def support_cells(
         if picture.label is None:
             raise ValueError(f"support picture {picture.key!r} has no label: only queries and unlabelled may lack one")
         features = features_of(picture, stride)
-        shares, area = cell_labels(picture.label, task.n_way, (features.shape[0], features.shape[1]))
+        shares, area = label_shares(picture.label[None], task.n_way, features.shape[0], features.shape[1])
         known = area > 0
         parts.append((features.flatten(0, 1)[known], shares[known], area[known]))
     features, shares, area = (torch.cat(column) for column in zip(*parts, strict=True))

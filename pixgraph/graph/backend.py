@@ -211,13 +211,6 @@ def edge_subgraph(graph: Graph, keep: Tensor) -> Graph:
     return made
 
 
-def in_subgraph(graph: Graph, nodes: Tensor) -> Graph:
-    """The graph with only the edges that point to `nodes` (integer (n,)); all nodes stay and keep their ids."""
-    wanted = torch.zeros(graph.num_nodes(), dtype=torch.bool, device=graph.device)
-    wanted[nodes.to(graph.device)] = True
-    return edge_subgraph(graph, wanted[graph.edges()[1]])
-
-
 def incoming(graph: Graph) -> tuple[Tensor, Tensor, Tensor]:
     """Edges sorted by destination: offsets int64 (V+1,), sources (E,), edge ids (E,); cached inside the graph."""
     if isinstance(graph, EdgeGraph):

@@ -9,7 +9,7 @@ import torch
 
 from pixgraph.config import GraphConfig
 from pixgraph.errors import ConfigError
-from pixgraph.graph.lattice import lattice_size, shifted_pairs
+from pixgraph.graph.lattice import shifted_pairs
 
 COLORS = ("mean_abs", "euclidean", "ciede2000")
 CHUNK = 2**16
@@ -76,27 +76,6 @@ def fill_features(
         torch.add(distance[0], distance[1], out=out[:, 1]).mul_(0.5)
 
 
-def lattice_features(
-    rgb: torch.Tensor, steps: tuple[float, float], dilations: Sequence[int], color: str, connectivity: int = 4
-) -> torch.Tensor:
-    """`edge_features` of `lattice_edges`, from differences of the shifted picture and without any gather.
-
-    Args:
-        rgb: (h, w, 3) float32 colours of the nodes; fastest where each colour is contiguous.
-        steps: Distance of neighbouring nodes along y and x, in the units of the node feature.
-        dilations: Sorted, without repetitions.
-        color: As in `edge_features`.
-        connectivity: As in `lattice_edges`.
-
-    Returns:
-        (E, 3) float32 in the order of `lattice_edges`.
-    """
-    size = lattice_size(rgb.shape[0], rgb.shape[1], dilations, connectivity)
-    feature = torch.empty(size, 3, device=rgb.device)
-    fill_lattice_features(feature, rgb, steps, dilations, color, connectivity)
-    return feature
-
-
 def fill_lattice_features(
     feature: torch.Tensor,
     rgb: torch.Tensor,
@@ -105,7 +84,16 @@ def fill_lattice_features(
     color: str,
     connectivity: int = 4,
 ) -> None:
-    """Write `lattice_features` into `feature`, (E, 3) float32."""
+    """`edge_features` of `lattice_edges`, from differences of the shifted picture and without any gather.
+
+    Args:
+        feature: (E, 3) float32, written to in the order of `lattice_edges`.
+        rgb: (h, w, 3) float32 colours of the nodes; fastest where each colour is contiguous.
+        steps: Distance of neighbouring nodes along y and x, in the units of the node feature.
+        dilations: Sorted, without repetitions.
+        color: As in `edge_features`.
+        connectivity: As in `lattice_edges`.
+    """
     feature[:, 2] = 1
     start = 0
     for one, other, (down, across) in shifted_pairs(rgb, dilations, connectivity):

@@ -30,6 +30,7 @@ from pixgraph.data.picture import FewShotTask, Picture
 from pixgraph.graph.backend import Graph
 from pixgraph.graph.lattice import shifted_pairs
 from pixgraph.graph.marks import mark_graph, sure_label
+from pixgraph.models.cell_labels import label_shares
 from pixgraph.models.harmonic import spread_labels
 from pixgraph.models.levels import level_statistics, resample, standardise
 from pixgraph.models.support_key import SupportKey
@@ -171,9 +172,9 @@ def mark_prior(picture: Picture, maps: list[torch.Tensor], n_way: int, settings:
     assert picture.label is not None
     height, width = picture.rgb.shape[-2:]
     h, w = min(height, CELLS), min(width, CELLS)
-    weight = label_shares(sure_label(picture), n_way, h, w)  # (P, N+1)
+    weight, _ = label_shares(sure_label(picture)[None], n_way, h, w)  # (P, N+1)
     if picture.rough is not None:
-        likely = label_shares(picture.label.masked_fill(~picture.rough, UNLABELLED), n_way, h, w)
+        likely, _ = label_shares(picture.label.masked_fill(~picture.rough, UNLABELLED)[None], n_way, h, w)
         weight = weight + settings.box * likely * (weight.sum(1, keepdim=True) <= 0)
     if not weight[:, 1:].any():
         return None
@@ -198,20 +199,6 @@ def mark_prior(picture: Picture, maps: list[torch.Tensor], n_way: int, settings:
         found = torch.logsumexp(kernel + a.log(), 1) - balance * a.sum().log()
         density.append(found if n else found + caution)
     return torch.stack(density).softmax(0).unflatten(1, (h, w))
-
-
-def label_shares(label: torch.Tensor, n_way: int, rows: int, columns: int) -> torch.Tensor:
-    """Among the pixels of a cell that have a label, the share of background and each class: (cells, N+1).
-
-    Args:
-        label: (H, W) int64 in 0..n_way, 254 or 255.
-        n_way: Number of classes N.
-        rows: Rows of cells.
-        columns: Columns of cells.
-    """
-    ways = torch.arange(n_way + 1, device=label.device)[:, None, None]
-    planes = F.adaptive_avg_pool2d((label == ways).float()[None], (rows, columns))[0].flatten(1).T
-    return planes / planes.sum(1, keepdim=True).clamp_min(1e-6)
 
 
 def edge_weights(

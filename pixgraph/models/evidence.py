@@ -27,7 +27,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from pixgraph.data.base import UNLABELLED
+from pixgraph.models.cell_labels import label_areas
 from pixgraph.models.discriminant import Discriminant, fit_discriminant, joint_cells
 from pixgraph.models.levels import at_most, coarse_levels
 
@@ -128,25 +128,6 @@ def count_shots(label: torch.Tensor, n_way: int) -> float:
     """Mean number of supports that show a class; label (B, H, W) in 0..n_way, or 254 or 255 where it is not known."""
     shown = [(label == n).flatten(1).any(1).sum() for n in range(1, n_way + 1)]
     return float(torch.stack(shown).float().mean())
-
-
-def soft_labels(label: torch.Tensor, n_way: int, height: int, width: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Share of each cell that each class covers, and share whose label is known.
-
-    Args:
-        label: (B, H, W) int64 in 0..n_way, or 254 or 255 where it is not known.
-        n_way: Number of classes N.
-        height: Rows of cells.
-        width: Columns of cells.
-
-    Returns:
-        Weights (B * height * width, N) and known shares (B * height * width,), float32 in 0..1.
-    """
-    ways = torch.arange(1, n_way + 1, device=label.device)
-    onehot = (label.unsqueeze(1) == ways.view(1, -1, 1, 1)).float()  # (B, N, H, W)
-    planes = torch.cat([onehot, (label < UNLABELLED).unsqueeze(1).float()], 1)
-    pooled = F.adaptive_avg_pool2d(planes, (height, width)).permute(0, 2, 3, 1).reshape(-1, n_way + 1)
-    return pooled[:, :n_way], pooled[:, n_way]
 
 
 def hard_sides(weight: torch.Tensor, known: torch.Tensor) -> torch.Tensor:
@@ -266,15 +247,15 @@ class LevelEvidence(nn.Module):
         used = sorted({*range(self.first, len(support)), *coarse})
         pooled = {i: at_most(support[i], SUPPORT_CELLS) for i in used}
         grids = {i: (maps.shape[-2], maps.shape[-1]) for i, maps in pooled.items()}
-        shares = {grid: soft_labels(label, n_way, *grid) for grid in set(grids.values())}  # of several levels each
+        areas = {grid: label_areas(label, n_way, *grid) for grid in set(grids.values())}  # of several levels each
         cells = []
         for i in range(self.first, len(support)):
-            weight, known = shares[grids[i]]
+            area = areas[grids[i]]
             unit = F.normalize(pooled[i].permute(0, 2, 3, 1).flatten(0, 2), dim=1)
-            cells.append(support_cells(unit, weight.to(unit), known.to(unit)))
+            cells.append(support_cells(unit, area[:, 1:].to(unit), area.sum(1).to(unit)))
         joint = joint_cells([pooled[i] for i in coarse], *grids[coarse[0]])
-        weight, known = shares[grids[coarse[0]]]
-        return SupportEvidence(cells, coarse, fit_discriminant(joint, weight.to(joint), known.to(joint), RIDGES))
+        area = areas[grids[coarse[0]]].to(joint)
+        return SupportEvidence(cells, coarse, fit_discriminant(joint, area[:, 1:], area.sum(1), RIDGES))
 
     def forward(
         self, query: list[torch.Tensor], cells: Sequence[QueryCells], support: SupportEvidence

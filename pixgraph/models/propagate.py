@@ -34,9 +34,10 @@ from pixgraph.graph.backend import Graph
 from pixgraph.graph.edges import EdgeKind
 from pixgraph.graph.support import SupportPart, support_part
 from pixgraph.graph.task import attach_queries
+from pixgraph.models.cell_labels import label_areas
 from pixgraph.models.completion import MarkCompleter
 from pixgraph.models.discriminant import Discriminant, fit_discriminant, joint_cells
-from pixgraph.models.evidence import SUPPORT_CELLS, QueryCells, count_shots, soft_labels, unit_cells
+from pixgraph.models.evidence import SUPPORT_CELLS, QueryCells, count_shots, unit_cells
 from pixgraph.models.levels import Statistics, at_most, coarse_levels, level_statistics, standardise
 from pixgraph.models.nodes import node_grids, support_places
 from pixgraph.models.places import PicturePlace
@@ -212,12 +213,9 @@ class PropagatePredictor:
         stacked = [at_most(torch.stack(level), CELLS) for level in zip(*maps, strict=True)]  # (B, C_l, h_l, w_l)
         cells, log_weight = [], []
         for level in stacked:
-            weight, _ = soft_labels(label, task.n_way, *level.shape[-2:])
-            # Not what is left of the known share: rounded sums would make a background where there is none.
-            background, _ = soft_labels((label == 0).long(), 1, *level.shape[-2:])
-            shares = torch.cat([background, weight], 1)  # (S, N+1)
+            areas = label_areas(label, task.n_way, level.shape[-2], level.shape[-1])  # (S, N+1)
             cells.append(F.normalize(level.permute(0, 2, 3, 1).flatten(0, 2), dim=1))
-            log_weight.append(shares.log() - shares.sum(0).clamp_min(1e-6).log())  # -inf where a class is not
+            log_weight.append(areas.log() - areas.sum(0).clamp_min(1e-6).log())  # -inf where a class is not
         places = support_places(part.graph(), task)
         sampled = [place.collect(m[0]) for place, m in zip(places, maps, strict=True)]
         shots = count_shots(label, task.n_way)
@@ -230,8 +228,8 @@ class PropagatePredictor:
     def _discriminant(self, maps: list[torch.Tensor], label: torch.Tensor, n_way: int) -> Discriminant:
         pooled = [at_most(m, SUPPORT_CELLS) for m in maps]
         rows, columns = pooled[0].shape[-2:]
-        weight, known = soft_labels(label, n_way, rows, columns)
-        return fit_discriminant(joint_cells(pooled, rows, columns), weight, known, [self.diffusion.ridge])[0]
+        areas, ridges = label_areas(label, n_way, rows, columns), [self.diffusion.ridge]
+        return fit_discriminant(joint_cells(pooled, rows, columns), areas[:, 1:], areas.sum(1), ridges)[0]
 
 
 def edge_cosines(feature: torch.Tensor, src: torch.Tensor, dst: torch.Tensor, piece: int = 65536) -> torch.Tensor:

@@ -65,13 +65,6 @@ class World:
         for p, total, flag in zip(used, sums, seen.tolist(), strict=True):
             p.grad = total.reshape(p.shape).to(p.dtype) if flag else None
 
-    def sum_counts(self, counts: torch.Tensor) -> torch.Tensor:
-        """Sum of integer counts over the processes, exact; a new tensor of the same shape."""
-        total = counts.clone()
-        if self.size > 1:
-            dist.all_reduce(total)
-        return total
-
     def barrier(self) -> None:
         """Wait for all processes."""
         if self.size > 1:

@@ -13,7 +13,7 @@ from pixgraph.evaluation.baselines import (
     NearestPrototype,
     trivial_baselines,
 )
-from pixgraph.evaluation.cells import cell_features, cell_labels, support_cells, to_pixels
+from pixgraph.evaluation.cells import cell_features, support_cells, to_pixels
 from pixgraph.evaluation.logistic import fit_softmax
 from pixgraph.models.predictor import Predictor
 
@@ -121,13 +121,6 @@ def test_cell_features_are_unit_vectors_on_a_grid_that_covers_the_picture():
     assert cells.shape == (8, 8, 8)
     torch.testing.assert_close(cells.norm(dim=-1), torch.ones(8, 8))
     assert cell_features(picture, stride=7).shape == (10, 10, 8)
-
-
-def test_cell_labels_are_shares_of_the_known_area():
-    label = torch.tensor([[0, 1, 255, 255], [1, 1, 2, 255]])
-    shares, area = cell_labels(label, 2, (1, 2))
-    torch.testing.assert_close(shares, torch.tensor([[0.25, 0.75, 0], [0, 0, 1.0]]))
-    torch.testing.assert_close(area, torch.tensor([1.0, 0.25]))
 
 
 @pytest.mark.parametrize("limit", [1, 7, 40, 64, 200])

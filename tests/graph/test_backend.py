@@ -12,7 +12,6 @@ from pixgraph.graph.backend import (
     HAS_DGL,
     batch,
     edge_subgraph,
-    in_subgraph,
     incoming,
     is_dgl,
     make_graph,
@@ -107,12 +106,6 @@ def test_edge_subgraph_keeps_the_batch(graph):
     part = edge_subgraph(batch([graph, graph]), torch.tensor([1, 4, 5, 7, 8]))
     assert part.batch_num_nodes().tolist() == [6, 6]
     assert part.batch_num_edges().tolist() == [2, 3]
-
-
-def test_in_subgraph_keeps_what_points_to_the_nodes(graph):
-    part = in_subgraph(graph, torch.tensor([1, 4]))
-    assert part.num_nodes() == 6
-    assert part.edata["e"].tolist() == [0, 1, 3, 4]
 
 
 def test_to_edge_graph_keeps_everything(graph):

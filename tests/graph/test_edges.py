@@ -9,7 +9,7 @@ from pixgraph.graph.edges import (
     EdgeKind,
     color_difference,
     edge_features,
-    lattice_features,
+    fill_lattice_features,
     switch_features,
 )
 from pixgraph.graph.lattice import lattice_edges
@@ -60,7 +60,8 @@ def test_lattice_shortcut_gives_the_same_numbers(color, dilations, connectivity)
     rgbxy[:, 4] = (torch.arange(height) * 0.2).repeat_interleave(width)
     src, dst = lattice_edges(height, width, dilations, connectivity)
     expected = edge_features(rgbxy, torch.zeros(len(rgbxy), dtype=torch.int64), src, dst, color)
-    got = lattice_features(rgbxy[:, :3].view(height, width, 3), (0.2, 0.1), dilations, color, connectivity)
+    got = torch.empty(len(src), 3)
+    fill_lattice_features(got, rgbxy[:, :3].view(height, width, 3), (0.2, 0.1), dilations, color, connectivity)
     assert torch.allclose(got, expected, atol=1e-6)
 
 

@@ -5,12 +5,11 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from pixgraph.evaluation.cells import cell_labels
 from pixgraph.losses.pixel_gnn import draw_partners, pixel_gnn_contrast
 from pixgraph.losses.segmentation import class_targets
 from pixgraph.losses.self_prediction import self_prediction
 from pixgraph.losses.supcon import supervised_chance, supervised_contrast
-from pixgraph.models.evidence import soft_labels
+from pixgraph.models.cell_labels import label_areas
 
 LABEL = torch.tensor([0, 0, 1, 1, 2, 2, 254, 254, 255, 0, 1, 254])
 
@@ -41,7 +40,4 @@ def test_shares_of_cells():
     ignored = label.where(label < 254, torch.tensor(255))
     for one, other in zip(class_targets(label, 2, (4, 4)), class_targets(ignored, 2, (4, 4)), strict=True):
         assert torch.equal(one, other)
-    for one, other in zip(soft_labels(label[None], 2, 4, 4), soft_labels(ignored[None], 2, 4, 4), strict=True):
-        assert torch.equal(one, other)
-    for one, other in zip(cell_labels(label, 2, (4, 4)), cell_labels(ignored, 2, (4, 4)), strict=True):
-        assert torch.equal(one, other)
+    assert torch.equal(label_areas(label[None], 2, 4, 4), label_areas(ignored[None], 2, 4, 4))

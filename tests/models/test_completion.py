@@ -11,13 +11,13 @@ from pixgraph.data.annotations import make_annotation
 from pixgraph.data.picture import FewShotTask
 from pixgraph.evaluation.baselines import trivial_baselines
 from pixgraph.graph.marks import mark_graph
+from pixgraph.models.cell_labels import label_shares
 from pixgraph.models.completion import (
     Completion,
     MarkCompleter,
     complete_picture,
     complete_task,
     edge_weights,
-    label_shares,
     mark_chances,
     mark_prior,
 )
@@ -210,7 +210,7 @@ def test_the_prior_is_that_of_the_formula():
     found = mark_prior(old, maps, 1, settings).flatten(1)
     unit = F.normalize(resample(maps[1], 32, 32).flatten(1).T, dim=1).double().numpy()  # stride 8 alone is deep enough
     rgb = resample(old.rgb, 32, 32).flatten(1).T.double().numpy()
-    shares = label_shares(old.label, 1, 32, 32).numpy()
+    shares = label_shares(old.label[None], 1, 32, 32)[0].numpy()
     place = (np.stack(np.divmod(np.arange(1024), 32), 1) + 0.5) / 32
     for q in range(0, 1024, 61):
         density = []

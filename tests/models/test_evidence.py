@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from toy_tasks import picture
 
+from pixgraph.models.cell_labels import label_areas
 from pixgraph.models.evidence import (
     EVIDENCE,
     QUERY_CELLS,
@@ -18,7 +19,6 @@ from pixgraph.models.evidence import (
     hard_sides,
     query_cells,
     relative,
-    soft_labels,
     support_cells,
 )
 
@@ -143,22 +143,6 @@ def test_hard_sides_take_the_majority_or_else_the_best_cell():
     assert not hard_sides(torch.zeros(4, 2), torch.zeros(4)).any()
 
 
-def test_soft_labels_count_the_pixels_of_each_cell():
-    label = torch.randint(0, 4, (2, 8, 12), generator=torch.Generator().manual_seed(0))
-    label[label == 3] = 255
-    weight, known = soft_labels(label, 2, 2, 4)  # cells of 4 x 3 pixels
-    at = 0
-    for image in label:
-        for row in range(2):
-            for column in range(4):
-                cell = image[4 * row : 4 * row + 4, 3 * column : 3 * column + 3]
-                assert float(known[at]) == pytest.approx(float((cell != 255).float().mean()))
-                for n in (1, 2):
-                    assert float(weight[at, n - 1]) == pytest.approx(float((cell == n).float().mean()))
-                at += 1
-    assert at == len(weight)
-
-
 @pytest.mark.parametrize("levels", [1, 3])
 def test_level_evidence_has_a_map_for_every_level_but_the_finest_and_for_the_discriminants(levels):
     support, query = picture(0), picture(1)
@@ -177,10 +161,10 @@ def test_discriminants_score_the_supports_own_cells_by_their_labels():
     evidence = LevelEvidence(3)
     prepared = evidence.prepare([f[None] for f in support.features], support.label[None], 1)
     maps = evidence(support.features, query_cells(support.features), prepared)
-    weight, _ = soft_labels(support.label[None], 1, 16, 16)
+    own = label_areas(support.label[None], 1, 16, 16)[:, 1]
     weak, strong = maps[-1][0].flatten(1) / SCALE
-    pure = (weight[:, 0] == 0) | (weight[:, 0] == 1)
-    assert float(((weak > 0) == (weight[:, 0] == 1))[pure].float().mean()) > 0.95  # all but some at the outlines
+    pure = (own == 0) | (own == 1)
+    assert float(((weak > 0) == (own == 1))[pure].float().mean()) > 0.95  # all but some at the outlines
     assert strong.std() < weak.std()
 
 

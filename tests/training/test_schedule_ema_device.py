@@ -102,7 +102,6 @@ def test_a_world_of_one_changes_nothing():
         world.barrier()
         assert world.gather("x") == ["x"]
         assert list(world.share(range(3))) == [0, 1, 2]
-        assert torch.equal(world.sum_counts(torch.tensor([2**60])), torch.tensor([2**60]))
     assert network.bias.grad is None
 
 

@@ -52,7 +52,6 @@ def score_classes(
     indices: Iterable[int],
     short_side: int,
     device: torch.device | str = "cpu",
-    stop: Callable[[], None] = lambda: None,
 ) -> Confusion:
     """Counts of (truth, prediction) over all pixels of some pictures, at their own size.
 
@@ -62,14 +61,12 @@ def score_classes(
         indices: Which of them.
         short_side: See `predict_classes`.
         device: Where to compute.
-        stop: Called before each picture; raises to break off.
 
     Raises:
         DataError: A file is missing or broken.
     """
     confusion = Confusion(range(split.classes))
     for index in indices:
-        stop()
         rgb, truth = split.read(index)
         confusion.add(predict_classes(classify, rgb, short_side, device), np.where(truth == UNLABELLED, IGNORE, truth))
     return confusion
