@@ -82,7 +82,7 @@ def positive_pairs(
     """
     if rule not in RULES:
         raise ConfigError(f"pixel.pairs: got {rule!r}, expected one of {', '.join(RULES)}; correct it")
-    reach = threshold * _unit(rect1, rect2, shape, rule)  # (B,)
+    reach = threshold * distance_unit(rect1, rect2, shape, rule)  # (B,)
     return near_cells(_axes(rect1, shape), _axes(rect2, shape), reach)
 
 
@@ -119,8 +119,18 @@ def _axes(rect: torch.Tensor, shape: Sequence[int]) -> tuple[torch.Tensor, torch
     return rect[:, :1] + steps[0] * size[:, :1], rect[:, 1:2] + steps[1] * size[:, 1:]
 
 
-def _unit(rect1: torch.Tensor, rect2: torch.Tensor, shape: Sequence[int], rule: str) -> torch.Tensor:
-    """What distances are divided by, (B,)."""
+def distance_unit(rect1: torch.Tensor, rect2: torch.Tensor, shape: Sequence[int], rule: str) -> torch.Tensor:
+    """What distances between bins are divided by.
+
+    Args:
+        rect1: (B, 4) views, see `positive_pairs`.
+        rect2: (B, 4) views.
+        shape: Rows and columns of bins.
+        rule: See `positive_pairs`.
+
+    Returns:
+        (B,).
+    """
     if rule == "pixpro":
         return torch.maximum(bin_diagonal(rect1, shape), bin_diagonal(rect2, shape))
     rows, columns = shape

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from pixgraph.pretrain.pairs import bin_diagonal, bin_size
+from pixgraph.pretrain.pairs import bin_size, distance_unit
 
 
 class SampledPairs(NamedTuple):
@@ -67,7 +67,7 @@ def sample_pairs(
         The pairs, on the rectangles' device.
     """
     wide = [rect.detach().cpu().double() for rect in (rect1, rect2)]
-    reach = threshold * _unit(wide[0], wide[1], shape, rule)
+    reach = threshold * distance_unit(wide[0], wide[1], shape, rule)
     views = [_views(rect, shape) for rect in wide]
     found, counts = [], []
     for b, (one, other, number) in enumerate(zip(*views, index.tolist(), strict=True)):
@@ -123,10 +123,3 @@ def _views(rect: torch.Tensor, shape: Sequence[int]) -> list[_View]:
     sizes, rects = bin_size(rect, shape).numpy(), rect.numpy()
     down, across = (np.arange(count) + 0.5 for count in shape)
     return [_View(r[0] + across * s[0], r[1] + down * s[1], s, r) for r, s in zip(rects, sizes, strict=True)]
-
-
-def _unit(rect1: torch.Tensor, rect2: torch.Tensor, shape: Sequence[int], rule: str) -> torch.Tensor:
-    if rule == "pixpro":
-        return torch.maximum(bin_diagonal(rect1, shape), bin_diagonal(rect2, shape))
-    whole = rect1.new_tensor([[0, 0, 1, 1]]).expand(len(rect1), 4)
-    return bin_diagonal(whole, shape)

@@ -25,6 +25,7 @@ from pixgraph.pretrain.segmentation_network import SegmentationNetwork
 from pixgraph.pretrain.spml.cam import TagClassifier, fit_tags, with_background
 from pixgraph.pretrain.spml.random_walk import affinity, enlarge, refine, walk
 from pixgraph.pretrain.spml.scoring import as_picture
+from pixgraph.pretrain.spml.weak_labels import label_path
 from pixgraph.training.atomic import write_atomic
 
 STRIDE = 8
@@ -157,14 +158,14 @@ def write_labels(
     folder: Path,
     stage: str = "refined",
 ) -> None:
-    """Write the labels of pictures as PNG files of their own size, named by `label_path`.
+    """Write the labels of pictures as PNG files of their own size.
 
     Args:
         labeller: Fitted.
         split: Gives the pictures.
         indices: Which of them.
         tags: Their tags.
-        folder: Made if it is not there.
+        folder: Made if it is not there; the files are named by `label_path` of `pixgraph.pretrain.spml.weak_labels`.
         stage: Field of `Stages` that is written.
 
     Raises:
@@ -182,11 +183,6 @@ def write_labels(
             raise RunError(
                 f"cannot write {path}: {error.strerror or error}; free space or change permissions"
             ) from error
-
-
-def label_path(folder: Path, key: str) -> Path:
-    """File of the labels of a picture."""
-    return folder / f"{key.replace('/', '__')}.png"
 
 
 def _winner(scores: np.ndarray, present: np.ndarray) -> np.ndarray:

@@ -54,11 +54,16 @@ class PseudoLabels:
 
     def path(self, index: int) -> Path:
         """The file of a picture."""
-        return self.folder / f"{self.split.keys[index].replace('/', '__')}.png"
+        return label_path(self.folder, self.split.keys[index])
 
     def missing(self, indices: Sequence[int]) -> list[int]:
         """Those of some pictures that have no file."""
         return [index for index in indices if not self.path(index).is_file()]
+
+
+def label_path(folder: Path, key: str) -> Path:
+    """File of the labels of a picture that a split knows by `key`."""
+    return folder / f"{key.replace('/', '__')}.png"
 
 
 class WeakLabels:

@@ -16,10 +16,10 @@ from pixgraph.pretrain.spml.tag_labels import (
     TagLabeller,
     _winner,
     encoder_maps,
-    label_path,
     place_cells,
     write_labels,
 )
+from pixgraph.pretrain.spml.weak_labels import label_path
 
 COLOURS = np.array([[90, 90, 90], [220, 40, 40], [40, 200, 60], [50, 70, 230]], np.uint8)
 
