@@ -12,8 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -85,7 +84,7 @@ def evaluate_all(args: argparse.Namespace) -> list[dict[str, Any]]:
     found = []
     for k_shot in args.k_shot:
         evaluation = evaluate(
-            methods(args, store),
+            with_mirrored(args, store) if args.mirror else methods(args, store.backbone.fingerprint),
             dataset,
             store,
             protocol,
@@ -99,16 +98,22 @@ def evaluate_all(args: argparse.Namespace) -> list[dict[str, Any]]:
     return found
 
 
-def methods(args: argparse.Namespace, store: FeatureStore) -> dict[str, Predictor]:
+def with_mirrored(args: argparse.Namespace, store: FeatureStore) -> dict[str, Predictor]:
+    """The same methods, and behind them each with mirrored pictures."""
+    from pixgraph.models.mirrored import MirroredPredictor
+
+    plain, again = methods(args, store.backbone.fingerprint), methods(args, store.backbone.fingerprint)
+    return plain | {f"{name}, mirrored": MirroredPredictor(plain[name], again[name], store) for name in plain}
+
+
+def methods(args: argparse.Namespace, fingerprint: str) -> dict[str, Predictor]:
     """The trained runs by the names of their folders, and the training-free graph."""
     from pixgraph.config import GraphConfig
     from pixgraph.methods import training_free
-    from pixgraph.models.mirrored import MirroredPredictor
     from pixgraph.models.predictor import GraphPredictor
     from pixgraph.training.checkpoint import load_network
 
-    fingerprint = store.backbone.fingerprint
-    makers: dict[str, Callable[[], Predictor]] = {}
+    found: dict[str, Predictor] = {}
     for run in args.runs:
         trained = load_network(run)
         if trained.backbone["fingerprint"] != fingerprint:
@@ -116,16 +121,10 @@ def methods(args: argparse.Namespace, store: FeatureStore) -> dict[str, Predicto
                 f"{run} was trained on features of {trained.backbone['name']} ({trained.backbone['fingerprint']}), got "
                 f"{backbone_config(args).name} ({fingerprint}); pass its own by --backbone and --weights"
             )
-        settings = (trained.network, trained.config.graph, trained.config.seed)
-        makers[f"graph ({Path(run).name})"] = partial(GraphPredictor, *settings)
-    if len(makers) < len(args.runs):
+        found[f"graph ({Path(run).name})"] = GraphPredictor(trained.network, trained.config.graph, trained.config.seed)
+    if len(found) < len(args.runs):
         raise ConfigError(f"--runs: two of {', '.join(args.runs)} have the same folder name; rename one")
-    if not args.only_runs:
-        makers["propagate"] = partial(training_free, "propagate", GraphConfig())
-    found = {name: make() for name, make in makers.items()}
-    if args.mirror:
-        found |= {f"{name}, mirrored": MirroredPredictor(make(), make(), store) for name, make in makers.items()}
-    return found
+    return found if args.only_runs else {**found, "propagate": training_free("propagate", GraphConfig())}
 
 
 def setting(evaluation: Evaluation) -> dict[str, Any]:
