@@ -24,20 +24,20 @@ from pixgraph.data.images import read_mask
 from pixgraph.prediction import predict_folder
 from pixgraph.segmenter import FewShotSegmenter
 from pixgraph.tiling import Tiling
+from pixgraph.training.checkpoint import load_network
 
 FILES = ("picture", "truth", "support", "mask")
 
 
 def segmenter(args: argparse.Namespace, size: int, tiling: Tiling | None) -> FewShotSegmenter:
     """The method of the arguments at a working size, with or without tiles."""
-    config = backbone_config(args)
-    config.size = size
     tiles = {} if tiling is None else {"tile": tiling.tile, "overlap": tiling.overlap}
     if args.run:
-        found = FewShotSegmenter.load(args.run, "cpu", config.weights, **tiles)
-        if size == found.description()["size"]:
-            return found
-        return FewShotSegmenter("graph", config, graph=found.graph, checkpoint=args.run, device="cpu", **tiles)
+        own = load_network(args.run).config
+        own.backbone.size, own.backbone.weights = size, args.weights or own.backbone.weights
+        return FewShotSegmenter("graph", own.backbone, graph=own.graph, checkpoint=args.run, device="cpu", **tiles)
+    config = backbone_config(args)
+    config.size = size
     return FewShotSegmenter("propagate", config, device="cpu", **tiles)
 
 

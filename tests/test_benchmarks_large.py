@@ -1,5 +1,6 @@
 """Scripts about large pictures and about growing numbers of supports, on small ones."""
 
+import argparse
 import functools
 import importlib
 import json
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from pixgraph.cli.main import main
 from pixgraph.data.synthetic import SyntheticShapes
 from pixgraph.errors import PixgraphError
 from pixgraph.tiling import Tiling
@@ -203,3 +205,12 @@ def test_supports_grow_in_turn_with_the_methods(tmp_path, monkeypatch):
     assert (tmp_path / "speed_end_to_end.png").stat().st_size > 1000
     with pytest.raises(PixgraphError, match="cuda"):
         speed.main([*small, "--device", "cuda:99"])
+
+
+def test_tiles_of_a_trained_run_are_measured_at_any_working_size(tmp_path):
+    small = ["--backbone.size", "48", "--train.steps", "1", "--train.val_episodes", "1", "--device", "cpu"]
+    assert main(["train", "--data.name", "synthetic", *small, "--runs", str(tmp_path), "--run", "r"]) == 0
+    args = argparse.Namespace(run=str(tmp_path / "r"), weights=None)
+    measure = script("tiles_measure")
+    sizes = {size: measure.segmenter(args, size, Tiling(64, 0)).description()["size"] for size in (48, 64)}
+    assert sizes == {48: 48, 64: 64}
