@@ -33,7 +33,7 @@ class MirroredPredictor:
 
     def __init__(self, plain: Predictor, mirrored: Predictor, store: FeatureStore) -> None:
         self.plain, self.mirrored, self.store = plain, mirrored, store
-        self._supports: tuple[SupportKey, list[Picture]] | None = None
+        self._known: tuple[SupportKey, list[Picture]] | None = None
 
     @property
     def name(self) -> str:
@@ -43,11 +43,14 @@ class MirroredPredictor:
     @torch.no_grad()
     def predict(self, task: FewShotTask) -> list[torch.Tensor]:
         """Class probabilities of every query, see `Predictor.predict`."""
-        key = SupportKey(task)
-        if self._supports is None or self._supports[0] != key:
-            self._supports = (key, self._images(task.support))
-        images = FewShotTask(task.n_way, self._supports[1], self._images(task.query), self._images(task.unlabelled))
-        answers = zip(self.plain.predict(task), self.mirrored.predict(images), strict=True)
+        # Unlabelled pictures stay from query to query as supports do.
+        staying = [*task.support, *task.unlabelled]
+        key = SupportKey(FewShotTask(task.n_way, staying, []))
+        if self._known is None or self._known[0] != key:
+            self._known = (key, self._images(staying))
+        images, shown = self._known[1], len(task.support)
+        mirrored = FewShotTask(task.n_way, images[:shown], self._images(task.query), images[shown:])
+        answers = zip(self.plain.predict(task), self.mirrored.predict(mirrored), strict=True)
         return [(answer + image.flip(-1)) / 2 for answer, image in answers]
 
     def _images(self, pictures: list[Picture]) -> list[Picture]:

@@ -211,11 +211,13 @@ class PropagatePredictor:
         maps = [[m[i] for i in chosen] for m in standard]
         label = torch.stack([_label(p) for p in task.support])
         stacked = [at_most(torch.stack(level), CELLS) for level in zip(*maps, strict=True)]  # (B, C_l, h_l, w_l)
+        grids = {(level.shape[-2], level.shape[-1]) for level in stacked}  # of several levels each
+        areas = {grid: label_areas(label, task.n_way, *grid) for grid in grids}  # (S, N+1) each
+        weights = {grid: area.log() - area.sum(0).clamp_min(1e-6).log() for grid, area in areas.items()}
         cells, log_weight = [], []
         for level in stacked:
-            areas = label_areas(label, task.n_way, level.shape[-2], level.shape[-1])  # (S, N+1)
             cells.append(F.normalize(level.permute(0, 2, 3, 1).flatten(0, 2), dim=1))
-            log_weight.append(areas.log() - areas.sum(0).clamp_min(1e-6).log())  # -inf where a class is not
+            log_weight.append(weights[level.shape[-2], level.shape[-1]])  # -inf where a class is not
         places = support_places(part.graph(), task)
         sampled = [place.collect(m[0]) for place, m in zip(places, maps, strict=True)]
         shots = count_shots(label, task.n_way)

@@ -72,11 +72,13 @@ def test_pictures_labels_and_rough_parts_are_mirrored_together(store):
 
 
 def test_the_same_supports_are_mirrored_once(store):
-    some, mirrored = known(store, task(1, queries=2)), Columns()
+    some, mirrored = known(store, task(1, queries=2, unlabelled=1)), Columns()
     method = MirroredPredictor(Columns(), mirrored, store)
     for query in some.query:
-        method.predict(FewShotTask(1, some.support, [query]))
-    assert mirrored.asked[0].support is mirrored.asked[1].support
+        method.predict(FewShotTask(1, some.support, [query], some.unlabelled))
+    first, second = mirrored.asked
+    for kind in ("support", "unlabelled"):
+        assert all(a is b for a, b in zip(getattr(first, kind), getattr(second, kind), strict=True))
     some.support[0].label.zero_()
     method.predict(some)
     assert not mirrored.asked[2].support[0].label.any()
