@@ -6,11 +6,11 @@ import math
 from typing import NamedTuple
 
 import torch
-import torch.nn.functional as F
 
 from pixgraph.data.base import UNLABELLED
+from pixgraph.losses.pixel_vectors import vectors_at
 from pixgraph.losses.reco_draws import PixelDraws, class_means, class_relation, draw_pixels, find_regions
-from pixgraph.losses.sampled_cosines import sampled_cosines
+from pixgraph.losses.sampled_infonce import sampled_infonce
 
 
 class RecoTerm(NamedTuple):
@@ -75,7 +75,7 @@ def reco_loss(
     _check(representation, label, valid, probability)
     exact = torch.promote_types(representation.dtype, torch.float32)  # half precision is too coarse for the sums
     with torch.autocast(representation.device.type, enabled=False):
-        vectors = representation.detach().movedim(1, -1).flatten(0, -2).to(exact)  # (N, D)
+        vectors = representation.detach().to(exact)
         chances = probability.detach().movedim(1, -1).flatten(0, -2)  # (N, C)
         regions = find_regions(label.flatten(), valid.flatten(), chances, strong_threshold)
         present, skipped = len(regions.classes), int((regions.hard_counts == 0).sum())
@@ -83,7 +83,7 @@ def reco_loss(
             return RecoTerm(representation.flatten()[:0].sum().to(exact), 0.0, present, skipped)
         means = class_means(vectors, regions)
         draws = draw_pixels(regions, class_relation(means, temperature), num_queries, num_negatives, generator)
-        queries = _pixels(representation, draws.queries).to(exact)
+        queries = vectors_at(representation, draws.queries).to(exact)  # (A, Q, D)
         value = contrast(queries, vectors, means, draws, temperature)
     return RecoTerm(value, (present - skipped) / present * math.log(1 + num_negatives), present, skipped)
 
@@ -95,7 +95,7 @@ def contrast(
 
     Args:
         queries: (A, Q, D) vectors of the drawn queries; the only ones with a gradient.
-        vectors: (N, D) all vectors.
+        vectors: (N, D) all vectors, or a map (B, D, h, w) of them.
         means: (P, D) of the classes present.
         draws: Which they are.
         temperature: Above 0.
@@ -103,21 +103,9 @@ def contrast(
     Returns:
         A scalar: the sum over the A classes of the mean over their queries, over P.
     """
-    own = F.normalize(means.detach()[draws.rows], dim=1)  # (A, D)
-    right = (F.normalize(queries, dim=2) @ own[:, :, None]).flatten()  # (A Q,)
-    wrong = sampled_cosines(queries.flatten(0, 1), vectors, draws.negatives.flatten(0, 1))  # (A Q, K)
-    logits = torch.cat([right[:, None], wrong], 1) / temperature
-    losses = logits.logsumexp(1) - logits[:, 0]
+    own = means[draws.rows].repeat_interleave(queries.shape[1], 0)  # (A Q, D)
+    losses = sampled_infonce(queries.flatten(0, 1), own, vectors, draws.negatives.flatten(0, 1), temperature)
     return losses.sum() / (queries.shape[1] * len(means))
-
-
-def _pixels(representation: torch.Tensor, number: torch.Tensor) -> torch.Tensor:
-    """Vectors (A, Q, D) of the pixels (A, Q) of a map (B, D, h, w) or of vectors (N, D)."""
-    if representation.dim() == 2:
-        return representation[number]
-    height, width = representation.shape[2:]
-    # Not from the moved map, whose gradient would be copied back into this one's order.
-    return representation[number // (height * width), :, number // width % height, number % width]
 
 
 def _check(representation: torch.Tensor, label: torch.Tensor, valid: torch.Tensor, probability: torch.Tensor) -> None:

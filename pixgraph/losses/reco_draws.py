@@ -8,6 +8,10 @@ import torch
 import torch.nn.functional as F
 
 from pixgraph.data.base import UNLABELLED
+from pixgraph.losses.pixel_vectors import vector_rows
+
+PIECE = 2**16
+"""Pixels that are drawn at a time: what they need stays in a processor's cache."""
 
 
 class Regions(NamedTuple):
@@ -63,13 +67,18 @@ def find_regions(label: torch.Tensor, valid: torch.Tensor, probability: torch.Te
 
 
 def class_means(vectors: torch.Tensor, regions: Regions) -> torch.Tensor:
-    """Mean vector of each class over its valid pixels, (P, D), of vectors (N, D)."""
-    place = torch.arange(len(regions.classes), device=vectors.device).repeat_interleave(regions.counts)  # (M,)
-    # A row more, for the pixels that take no part: one pass over the vectors, none over a copy of them.
-    target = torch.full((len(vectors),), len(regions.classes), device=vectors.device)
-    target[regions.pixels] = place
-    sums = vectors.new_zeros(len(regions.classes) + 1, vectors.shape[1]).index_add_(0, target, vectors)
-    return sums[:-1] / regions.counts[:, None]
+    """Mean vector of each class over its valid pixels, (P, D), of vectors (N, D) or a map (B, D, h, w)."""
+    pictures, present = vector_rows(vectors), torch.arange(len(regions.classes), device=vectors.device)
+    place = torch.full((sum(map(len, pictures)),), -1, device=vectors.device)
+    place[regions.pixels] = present.repeat_interleave(regions.counts)
+    sums = vectors.new_zeros(len(present), vectors.shape[1])
+    for picture, own in zip(pictures, place.split([len(p) for p in pictures]), strict=True):
+        member = (own == present[:, None]).to(vectors.dtype)  # (P, n)
+        total = member @ picture
+        if not total.isfinite().all():  # the vectors of other pixels need not be numbers
+            total = member @ torch.where(own[:, None] >= 0, picture, 0)
+        sums += total
+    return sums / regions.counts[:, None]
 
 
 def class_relation(means: torch.Tensor, temperature: float) -> torch.Tensor:
@@ -139,12 +148,10 @@ def _uniform(
     pixels: torch.Tensor, counts: torch.Tensor, group: torch.Tensor, generator: torch.Generator
 ) -> torch.Tensor:
     """One of the pixels of each group, which lie group after group, shaped like `group`."""
-    first = counts.cumsum(0) - counts
-    flat = group.flatten()
-    place = (_random(flat.shape, generator, pixels.device) * counts.index_select(0, flat)).long()
-    return pixels.index_select(0, place.add_(first.index_select(0, flat))).view_as(group)
-
-
-def _random(shape: tuple[int, ...], generator: torch.Generator, device: torch.device) -> torch.Tensor:
-    """Uniform in 0..1 without 1; in float64, which tells any two pixels apart."""
-    return torch.rand(shape, generator=generator, dtype=torch.float64, device=generator.device).to(device)
+    first, sizes = counts.cumsum(0) - counts, counts.double()  # float64 tells any two pixels apart
+    drawn = []
+    for some in group.flatten().split(PIECE):
+        chance = torch.rand(len(some), generator=generator, dtype=torch.float64, device=generator.device)
+        place = chance.to(pixels.device).mul_(sizes.index_select(0, some)).long()  # below the size: chances are below 1
+        drawn.append(pixels.index_select(0, place.add_(first.index_select(0, some))))
+    return torch.cat(drawn).view_as(group)
