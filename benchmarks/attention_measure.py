@@ -123,9 +123,9 @@ def peak_growth(run: Run, problem: Problem) -> float | None:
     gc.collect()
     if problem.device != "cpu":
         torch.cuda.reset_peak_memory_stats()
-        before = torch.cuda.memory_allocated()
+        held = torch.cuda.memory_allocated()
         _both(run, problem)
-        return (torch.cuda.max_memory_allocated() - before) / 2**20
+        return (torch.cuda.max_memory_allocated() - held) / 2**20
     clear = Path("/proc/self/clear_refs")
     if not clear.exists():
         return None
@@ -167,7 +167,8 @@ def main() -> int:
     args = parser.parse_args()
     for word in args.problem:
         *sizes, device = word.split(",")
-        problem = Problem(*(int(size) for size in sizes), device)
+        side, dilations, channels, heads = (int(size) for size in sizes)
+        problem = Problem(side, dilations, channels, heads, device)
         try:
             print(json.dumps({"peak_mb": peak_growth(ALL[args.method].build(problem), problem)}), flush=True)
         except PixgraphError as error:

@@ -79,7 +79,7 @@ def draw(result: Mapping[str, Any], path: Path) -> None:
 
     figure = Figure(figsize=(11, 8), layout="constrained")
     axes = list(figure.subplots(2, 2).flat)
-    colours = dict(zip(METHODS, mpl.colormaps["tab10"].colors, strict=False))
+    colours = dict(zip(METHODS, mpl.color_sequences["tab10"], strict=False))
     for (axis, points), plot in zip(result["growth"].items(), axes, strict=False):
         for name in METHODS:
             timed = [(p[axis], 1000 * statistics.median(p["layers"][name]["both"])) for p in points if _has(p, name)]

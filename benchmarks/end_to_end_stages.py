@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import tempfile
 import time
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -46,12 +47,15 @@ class DenseQuery(Query):
         query = clock("prepare", lambda: self.store.from_image(rgb))
         maps, votes = three_levels(query.features), []
         for known, mask in self.known:
-            volumes = clock("4-D correlation", lambda k=known, m=mask: hypercorrelation(maps, k, m))
-            encoded = clock("4-D convolutions", lambda v=volumes: self.dense.encode(v))
+            volumes = clock("4-D correlation", partial(hypercorrelation, maps, known, mask))
+            encoded = clock("4-D convolutions", partial(self.dense.encode, volumes))
             size = (mask.shape[0], mask.shape[1])
-            votes.append(clock("upsample", lambda e=encoded, s=size: self.dense.logits(e, s).argmax(0)))
+            votes.append(clock("upsample", partial(self._vote, encoded, size)))
         share = torch.stack(votes).float().mean(0)
         return clock("resize", lambda: resize_labels(torch.stack([1 - share, share]), rgb.shape[:2]))
+
+    def _vote(self, encoded: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
+        return self.dense.logits(encoded, size).argmax(0)
 
 
 def open_query(args: argparse.Namespace, method: str, supports: int, folder: str) -> Query:

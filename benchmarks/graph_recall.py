@@ -51,7 +51,7 @@ def recall_on(args: argparse.Namespace, dataset: str, count: int, nearest: int) 
             found[block].append((recall(exact, near), same))
     rows = []
     for block, values in found.items():
-        shares, same = ([v[i] for v in values] for i in range(2))
+        shares, agreed = ([v[i] for v in values] for i in range(2))
         rows.append(
             {
                 "dataset": dataset,
@@ -59,7 +59,7 @@ def recall_on(args: argparse.Namespace, dataset: str, count: int, nearest: int) 
                 "block": block,
                 "recall": statistics.fmean(shares),
                 "lowest_recall": min(shares),
-                "agreement": statistics.fmean(same),
+                "agreement": statistics.fmean(agreed),
                 "episodes": len(values),
             }
         )

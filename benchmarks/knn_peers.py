@@ -99,6 +99,7 @@ def faiss_index(kind: str) -> Run:
         import faiss
 
         faiss.omp_set_num_threads(torch.get_num_threads())
+        index: faiss.Index
         if kind == "hnsw":
             index = faiss.IndexHNSWFlat(case.d, 32)
             index.hnsw.efSearch = 64

@@ -8,7 +8,7 @@ import json
 import resource
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -63,7 +63,7 @@ def memory_of(specs: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
         return [{"skipped": _reason(str(error))}] * len(specs)
 
 
-def peak_growth(step: Step, device: str) -> tuple[float | None, float]:
+def peak_growth(step: Callable[[], object], device: str) -> tuple[float | None, float]:
     """What a second step costs; the first one pays for the optimiser's state, thread pools and workspaces.
 
     Returns:
@@ -104,7 +104,7 @@ def _built(spec: dict[str, Any]) -> Step | str:
         return str(error)
 
 
-def _seconds(step: Step) -> float:
+def _seconds(step: Callable[[], object]) -> float:
     _wait()
     begin = time.perf_counter()
     step()

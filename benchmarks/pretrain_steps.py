@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import inspect
 import itertools
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -133,8 +133,8 @@ def _cropped(learner: nn.Module, pixels: torch.Tensor, name: str) -> Callable[[]
         given = tuple(Crops([(top, left, edge, edge)], [False]) for top, left, edge in crops)
         return lambda: learner(pixels, crops=given)
     boxes = itertools.cycle(((top, top + edge), (left, left + edge)) for top, left, edge in crops)
-    module = inspect.getmodule(type(learner))
-    module.cutout_coordinates = lambda *args, **kwargs: (next(boxes), CROP)
+    module = sys.modules[type(learner).__module__]
+    vars(module)["cutout_coordinates"] = lambda *args, **kwargs: (next(boxes), CROP)
     return lambda: learner(pixels)
 
 
@@ -162,7 +162,7 @@ def _full_step(name: str, full: Full) -> Step:
     config = PretrainConfig(views=ViewConfig(size=full.size), pixel=pixel)
     method = build_method("pixpro_full", encoder, config).to(full.device)
     if name == TARGET:
-        return lambda: _passes(encoder, batch, method.target.network.encoder)
+        return lambda: _passes(encoder, batch, method.target.network.get_submodule("encoder"))
     if name != WHOLE_STEP:
         raise ConfigError(f"step {name!r} is unknown; expected one of {NETWORK}, {TARGET}, {WHOLE_STEP}")
     optimizer = torch.optim.SGD([p for p in method.parameters() if p.requires_grad], 0.01, 0.9)
@@ -186,9 +186,9 @@ def _passes(encoder: DenseEncoder, batch: ViewBatch, target: nn.Module | None = 
 
 
 def _views(full: Full) -> ViewBatch:
-    pixels = torch.rand(2, full.batch, 3, full.size, full.size)
-    rects = (torch.tensor([rect] * full.batch) for rect in RECTS)
-    return ViewBatch(*pixels, *rects, torch.arange(full.batch)).to(full.device)
+    first, second = torch.rand(2, full.batch, 3, full.size, full.size)
+    rect1, rect2 = (torch.tensor([rect] * full.batch) for rect in RECTS)
+    return ViewBatch(first, second, rect1, rect2, torch.arange(full.batch)).to(full.device)
 
 
 def _propagation_step(name: str, size: int, channels: int = 64, pairs: int = 150, device: str = "cpu") -> Step:

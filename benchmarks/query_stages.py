@@ -176,7 +176,7 @@ def photographs(size: int, supports: int) -> tuple[np.ndarray, list[tuple[np.nda
     c, found = next((c, found) for c, found in dataset.areas.items() if len(found) > enough)
     query, *others = sorted(found)
     pairs = [(dataset.read_image(i), (dataset.read_mask(i) == c).astype(np.uint8)) for i in others[:supports]]
-    mirrored = [tuple(np.flip(a, axes) for a in pair) for axes in ((), (0,), (1,), (0, 1)) for pair in pairs]
+    mirrored = [(np.flip(x, axes), np.flip(y, axes)) for axes in ((), (0,), (1,), (0, 1)) for x, y in pairs]
     return dataset.read_image(query), [mirrored[i % len(mirrored)] for i in range(supports)]
 
 

@@ -12,6 +12,7 @@ import json
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -97,10 +98,10 @@ def make_maps(given: Mapping[str, Any]) -> torch.Tensor:
 def build_steps(given: Mapping[str, Any]) -> dict[str, Callable[[], torch.Tensor]]:
     """The segments of one batch by each way that runs on the device."""
     x, grid, iterations = make_maps(given), (given["grid"], given["grid"]), given["iterations"]
-    ways = {OURS: lambda: spherical_kmeans(x, None, grid, iterations)}
+    ways: dict[str, Callable[[], torch.Tensor]] = {OURS: lambda: spherical_kmeans(x, None, grid, iterations)}
     if given["device"] == "cpu":
         others = {LOOPS: loop_kmeans, FAISS: faiss_kmeans, SKLEARN: sklearn_kmeans}
-        ways |= {name: lambda way=way: way(x, grid, iterations) for name, way in others.items()}  # type: ignore[misc]
+        ways |= {name: partial(way, x, grid, iterations) for name, way in others.items()}
     return ways
 
 

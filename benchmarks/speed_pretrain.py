@@ -67,7 +67,7 @@ def parser() -> argparse.ArgumentParser:
 
 def compare(case: Case, args: argparse.Namespace) -> dict[str, Any]:
     """Time and memory of PixelCL at a map, ours and the package's."""
-    specs = [{"kind": "pixelcl", "name": name, "case": asdict(case)} for name in (PACKAGE, OURS)]
+    specs: list[dict[str, Any]] = [{"kind": "pixelcl", "name": name, "case": asdict(case)} for name in (PACKAGE, OURS)]
     skipped: dict[str, Any] = {}
     if args.device == "cpu" and case.broadcast_bytes / 2**20 > MEMORY_SHARE * available_mb():
         size = f"{case.broadcast_bytes / 2**30:.0f} GiB"

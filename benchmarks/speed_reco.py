@@ -13,6 +13,7 @@ import resource
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -111,7 +112,7 @@ def build_steps(given: Mapping[str, Any]) -> dict[str, Callable[[], None]]:
         DRAWS: lambda: loop_reco(problem, **counts),
         ALL: lambda: loop_reco(problem, one_by_one=True, **counts),
     }
-    return {name: lambda loss=loss: _step(problem, loss) for name, loss in losses.items()}
+    return {name: partial(_step, problem, loss) for name, loss in losses.items()}
 
 
 def peak_of(given: Mapping[str, Any]) -> float | str | None:

@@ -31,14 +31,16 @@ FILES = ("picture", "truth", "support", "mask")
 
 def segmenter(args: argparse.Namespace, size: int, tiling: Tiling | None) -> FewShotSegmenter:
     """The method of the arguments at a working size, with or without tiles."""
-    tiles = {} if tiling is None else {"tile": tiling.tile, "overlap": tiling.overlap}
+    tile, overlap = (None, None) if tiling is None else (tiling.tile, tiling.overlap)
     if args.run:
         own = load_network(args.run).config
         own.backbone.size, own.backbone.weights = size, args.weights or own.backbone.weights
-        return FewShotSegmenter("graph", own.backbone, graph=own.graph, checkpoint=args.run, device="cpu", **tiles)
+        return FewShotSegmenter(
+            "graph", own.backbone, graph=own.graph, checkpoint=args.run, device="cpu", tile=tile, overlap=overlap
+        )
     config = backbone_config(args)
     config.size = size
-    return FewShotSegmenter("propagate", config, device="cpu", **tiles)
+    return FewShotSegmenter("propagate", config, device="cpu", tile=tile, overlap=overlap)
 
 
 def accuracy(args: argparse.Namespace, picture: LargePicture, tiling: Tiling | None, size: int) -> dict[str, Any]:

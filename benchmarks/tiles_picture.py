@@ -36,8 +36,8 @@ class LargePicture:
 
     def part(self, side: int) -> LargePicture:
         """The upper left `side` x `side` pixels of both."""
-        parts = (a[:side, :side] for a in (self.rgb, self.truth, self.support_rgb, self.support_mask))
-        return LargePicture(*parts, self.names)
+        at = slice(side), slice(side)
+        return LargePicture(self.rgb[at], self.truth[at], self.support_rgb[at], self.support_mask[at], self.names)
 
 
 def large_picture(dataset: FewShotDataset, side: int, cell: int, seed: int = 0) -> LargePicture:
@@ -74,7 +74,7 @@ def _mosaic(
     first_row, first_column = -rng.integers(1, cell, 2)
     for row in range(first_row, side, cell):
         for column in range(first_column, side, cell):
-            index, turn, mirror = rng.choice(indices), rng.integers(4), rng.integers(2)
+            index, turn, mirror = rng.choice(indices), int(rng.integers(4)), rng.integers(2)
             small = cut_tile(dataset.read_image(index), *whole, cell)
             label = cut_tile(table[dataset.read_mask(index)], *whole, cell)
             small, label = (np.rot90(a[:, ::-1] if mirror else a, turn) for a in (small, label))
