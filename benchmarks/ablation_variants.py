@@ -36,6 +36,8 @@ VARIANTS: dict[str, Variant] = {
     FULL: Variant("everything below, as configured"),
     "no-evidence": Variant("no class-wise evidence in the decoder", {"model.evidence": False}),
     "no-self-support": Variant("queries not compared with themselves", {"model.self_support": 0.0}),
+    "no-pyramid": Variant("evidence at the nodes as it is, no convolutions", {"model.pyramid": 0}),
+    "no-decoder-blocks": Variant("no attention after the convolutions", {"model.decoder_blocks": 0}),
     "no-lattice": Variant("no edges between query nodes", {"graph.dilations": []}),
     "no-edge-features": Variant("attention without the 3-d edge features", {"model.edge_features": False}),
     "no-support-edges": Variant(

@@ -254,6 +254,8 @@ def watched(query: Query) -> Stopwatch:
         clock.watch(network.metric_evidence, "evidence")
         for block in (*network.encoder, *network.decoder):
             clock.watch(block, "GNN")
+        if network.pyramid is not None:
+            clock.watch(network.pyramid, "pyramid")
         clock.watch(network.upsample, "upsample")
     return clock
 
@@ -263,8 +265,8 @@ def exclusive(seconds: dict[str, float]) -> dict[str, float]:
     found = dict(seconds)
     found["prepare"] -= found["backbone"]
     if "network, rest" in found:
-        found["network, rest"] -= found["evidence"] + found["GNN"] + found["upsample"]
-    network = ("graph", "evidence", "GNN", "4-D correlation", "4-D convolutions", "upsample", "network, rest")
+        found["network, rest"] -= sum(found.get(name, 0) for name in ("evidence", "pyramid", "GNN", "upsample"))
+    network = ("graph", "evidence", "pyramid", "GNN", "upsample", "network, rest")
     order = ("decode", "prepare", "backbone", *network, "evidence, graph and diffusion", "resize")
     return {name: found[name] for name in order if name in found}
 

@@ -163,6 +163,8 @@ class ModelConfig:
         dropout: Dropout inside blocks.
         input_dropout: Share of the projected feature channels hidden from all nodes of an episode in training.
         evidence: Feed the class-wise evidence.
+        pyramid: Channels of the convolutions that look at evidence and features from coarse to fine; 0: the nodes get
+            the evidence as it is.
         self_support: How much a query's own likely parts of a class count, divided by the shots, once the network is
             trained; 0: not at all.
         edge_features: Let the 3-d edge features bias attention.
@@ -172,10 +174,11 @@ class ModelConfig:
     width: int = 64
     heads: int = 4
     encoder_blocks: int = 1
-    decoder_blocks: int = 4
+    decoder_blocks: int = 1
     dropout: float = 0.0
     input_dropout: float = 0.8
     evidence: bool = True
+    pyramid: int = 64
     self_support: float = 8.0
     edge_features: bool = True
     target: bool = False

@@ -88,6 +88,7 @@ BOUNDS: dict[str, Bounds] = {
     "model.heads": ONE_UP,
     "model.encoder_blocks": COUNT,
     "model.decoder_blocks": COUNT,
+    "model.pyramid": COUNT,
     "model.dropout": Bounds(0, 1, open_high=True),
     "model.input_dropout": Bounds(0, 1, open_high=True),
     "model.self_support": COUNT,

@@ -2,7 +2,8 @@
 
     feature maps --project--> node states --encoder blocks on the task graph--> h_v            (shared by all classes)
     feature maps of query and supports --evidence, level by level, and of h itself--> e_vn       (for each class n)
-    [h_v, e_vn, label of v as class n sees it] --decoder blocks--> logit of class n at node v
+    e_vn --from coarse to fine, with the features--> y_vn                  (convolutions over the cells of a query)
+    [h_v, y_vn, label of v as class n sees it] --decoder blocks--> logit of class n at node v
     these logits and the query's maps --self-support--> the same logits, refined            (in evaluation mode)
 
 The weights never see which class they score or how many there are: permuting the classes permutes the output, and one
@@ -11,6 +12,7 @@ checkpoint serves any N and K. A softmax over (0, logits of the N classes) joins
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -38,9 +40,11 @@ from pixgraph.models.evidence import (
 from pixgraph.models.levels import Statistics, coarse_levels, level_statistics, standardise
 from pixgraph.models.nodes import node_grids, support_places
 from pixgraph.models.places import PicturePlace
+from pixgraph.models.pyramid import EvidencePyramid
 from pixgraph.models.self_support import self_support
 from pixgraph.models.upsample import GuidedUpsampler
 
+HIDDEN = 0.1  # share of a level's channels that the pyramid does not see in training
 LABEL_STATES = 3  # how class n sees the label of a node: itself, not itself, unknown
 
 
@@ -114,8 +118,11 @@ class PixGraphNet(NodeEncoder):
         self.level_evidence = LevelEvidence(len(self.channels))
         self.metric_evidence = Evidence()
         self.metric_head = nn.Linear(EVIDENCE, 1)
-        absolute = self.level_evidence.channels + EVIDENCE
-        self.evidence_channels = 2 * absolute if config.evidence else 0  # as it is, and `relative` to the query
+        self.pyramid = None
+        if config.evidence and config.pyramid:
+            self.pyramid = EvidencePyramid(self.channels[self.level_evidence.first :], config.pyramid, HIDDEN)
+        at_nodes = EVIDENCE + (0 if self.pyramid else self.level_evidence.channels)  # as it is, and `relative`
+        self.evidence_channels = 2 * at_nodes + (config.pyramid if self.pyramid else 0) if config.evidence else 0
         self.join = nn.Linear(width + self.evidence_channels + LABEL_STATES, width)
         self.decoder = nn.ModuleList([GraphBlock(*block) for _ in range(config.decoder_blocks)])
         self.head = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, 1))
@@ -261,9 +268,12 @@ class PixGraphNet(NodeEncoder):
             metric.append(self.metric_image(learnt, grid))
             if side.evidence is not None:
                 fixed = self.level_evidence(maps, units, side.evidence)  # (N, channels, h, w) each
-                at_nodes = [grid.collect(m.flatten(0, 1)).unflatten(1, tuple(m.shape[:2])) for m in fixed]
-                absolute = torch.cat([*at_nodes, learnt], 2)
-                blocks.append(torch.cat([absolute, relative(absolute)], 2))
+                if self.pyramid is not None:
+                    seen = self.pyramid(maps[self.level_evidence.first :], fixed)
+                    blocks.append(torch.cat([collect_classes(grid, [seen]), learnt, relative(learnt)], 2))
+                else:
+                    absolute = torch.cat([collect_classes(grid, fixed), learnt], 2)
+                    blocks.append(torch.cat([absolute, relative(absolute)], 2))
         if not blocks:
             return embedding.new_zeros(len(embedding), n_way, 0), metric
         joined = torch.cat(blocks)
@@ -274,6 +284,11 @@ class PixGraphNet(NodeEncoder):
     def metric_image(self, evidence: torch.Tensor, grid: PicturePlace) -> torch.Tensor:
         """Logits (N, rows, columns) from that evidence alone."""
         return grid.image(self.metric_head(evidence)[..., 0], grid.first)
+
+
+def collect_classes(grid: PicturePlace, maps: Sequence[torch.Tensor]) -> torch.Tensor:
+    """Maps (N, C_i, h_i, w_i) of N classes at the nodes of a query: (n, N, sum of C_i)."""
+    return torch.cat([grid.collect(m.flatten(0, 1)).unflatten(1, (m.shape[0], m.shape[1])) for m in maps], 2)
 
 
 def support_nodes(embedding: torch.Tensor, label: torch.Tensor, n_way: int) -> SupportCells:

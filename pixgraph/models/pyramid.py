@@ -1,0 +1,90 @@
+"""From coarse to fine: what the features of a query and their evidence say of each class, at the scale of objects.
+
+    y_l = f_l( A_l x_l + B_l [e_ln, (e_ln - mean) / deviation] + up(y_{l+1}) )      for each level l but the finest
+
+x_l are the standardised features of a level, the same for all classes, e_ln its evidence for class n, and f_l two 3 x 3
+convolutions that also see where in the picture a cell is: the top-down path of feature pyramids (Lin et al., CVPR 2017)
+given what is known of a class, as in PFENet (Tian et al., TPAMI 2020). Classes share all weights and do not mix.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from pixgraph.models.evidence import EVIDENCE, QUERY_CELLS, RIDGES, SPREAD
+from pixgraph.models.levels import at_most, resample
+
+GROUPS = 8
+PLACE = 2  # a cell's row and column
+
+
+class EvidencePyramid(nn.Module):
+    """One block of convolutions a level, from the coarsest to the finest but one.
+
+    Args:
+        channels: Channels of these levels, finest first.
+        width: Channels inside.
+        hidden: Share of the features' channels that are hidden in training.
+    """
+
+    def __init__(self, channels: Sequence[int], width: int, hidden: float) -> None:
+        super().__init__()
+        self.hidden = hidden
+        self.features = nn.ModuleList([nn.Conv2d(c, width, 1) for c in channels])
+        self.evidence = nn.ModuleList([nn.Conv2d(2 * EVIDENCE, width, 1) for _ in channels])
+        self.joint = nn.Conv2d(2 * len(RIDGES), width, 1)
+        self.blocks = nn.ModuleList([_block(width) for _ in channels])
+
+    def forward(self, maps: Sequence[torch.Tensor], evidence: Sequence[torch.Tensor] | None) -> torch.Tensor:
+        """The finest of the maps y_l.
+
+        Args:
+            maps: (C_l, H_l, W_l) standardised features of one query, level by level, finest first.
+            evidence: What `LevelEvidence` gives for them: (N, 6, h_l, w_l) each, last (N, 2, h, w) of the coarse
+                levels together; `None`: the features alone, as of one class.
+
+        Returns:
+            (N, width, h, w) on the grid of the first of the maps, of at most 32 cells a side.
+        """
+        cells = [at_most(m, QUERY_CELLS)[None] for m in maps]
+        joint = None if evidence is None else self.joint(with_contrast(evidence[-1]))
+        y = cells[-1].new_zeros(1, 1, 1, 1)  # nothing is coarser than the coarsest level
+        for level in reversed(range(len(cells))):
+            x = self.features[level](F.dropout2d(cells[level], self.hidden, self.training))  # (1, width, h, w)
+            rows, columns = x.shape[2:]
+            if evidence is not None:
+                x = x + self.evidence[level](with_contrast(evidence[level]))
+            if joint is not None and (rows >= joint.shape[2] or not level):  # the coarsest level that is as fine
+                x, joint = x + resample(joint, rows, columns), None
+            x = x + resample(y, rows, columns)
+            y = self.blocks[level](torch.cat([x, places(x)], 1))
+        return y
+
+
+def with_contrast(evidence: torch.Tensor) -> torch.Tensor:
+    """Evidence (N, channels, h, w), and by how much it differs from its mean over the query: (N, 2 channels, h, w)."""
+    deviation, mean = torch.std_mean(evidence, (2, 3), correction=0, keepdim=True)
+    return torch.cat([evidence, (evidence - mean) / (2 * (deviation + SPREAD))], 1)
+
+
+def places(x: torch.Tensor) -> torch.Tensor:
+    """Row and column of each cell of maps (N, C, h, w), from -1 to 1 between the picture's edges: (N, 2, h, w)."""
+    count, _, rows, columns = x.shape
+    down, across = ((2 * torch.arange(n, device=x.device, dtype=x.dtype) + 1) / n - 1 for n in (rows, columns))
+    return torch.stack(torch.meshgrid(down, across, indexing="ij")).expand(count, -1, -1, -1)
+
+
+def _block(width: int) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Conv2d(width + PLACE, width, 3, padding=1),
+        nn.GroupNorm(math.gcd(GROUPS, width), width),
+        nn.GELU(),
+        nn.Conv2d(width, width, 3, padding=1),
+        nn.GroupNorm(math.gcd(GROUPS, width), width),
+        nn.GELU(),
+    )
