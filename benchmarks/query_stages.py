@@ -266,7 +266,8 @@ def exclusive(seconds: dict[str, float]) -> dict[str, float]:
     found["prepare"] -= found["backbone"]
     if "network, rest" in found:
         found["network, rest"] -= sum(found.get(name, 0) for name in ("evidence", "pyramid", "GNN", "upsample"))
-    network = ("graph", "evidence", "pyramid", "GNN", "upsample", "network, rest")
+    dense = ("4-D correlation", "4-D convolutions")
+    network = ("graph", "evidence", "pyramid", "GNN", *dense, "upsample", "network, rest")
     order = ("decode", "prepare", "backbone", *network, "evidence, graph and diffusion", "resize")
     return {name: found[name] for name in order if name in found}
 
