@@ -44,7 +44,7 @@ from pixgraph.models.pyramid import EvidencePyramid
 from pixgraph.models.self_support import self_support
 from pixgraph.models.upsample import GuidedUpsampler
 
-HIDDEN = 0.1  # share of a level's channels that the pyramid does not see in training
+HIDDEN = 0.5  # share of a level's channels that the pyramid does not see in training
 LABEL_STATES = 3  # how class n sees the label of a node: itself, not itself, unknown
 
 
