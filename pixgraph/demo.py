@@ -33,8 +33,9 @@ def demo_config(steps: int, seed: int = 0, device: str = "auto", runs: str = "ru
         episodes=EpisodeConfig(k_shot=2),
         backbone=BackboneConfig("filters", size=128),
         graph=GraphConfig(dilations=[1, 2]),
-        # Small, fast to learn: 800 episodes are few, and the pictures are 16 x 16 nodes.
-        model=ModelConfig(width=32, pyramid=32, input_dropout=0.0),
+        # Small, fast to learn: 800 episodes are few, the pictures are 16 x 16 nodes, and filters know no objects that a
+        # pyramid could see on their coarse levels.
+        model=ModelConfig(width=32, decoder_blocks=2, pyramid=0, input_dropout=0.0),
         loss=LossConfig(supcon=0.0),
         train=TrainConfig(
             steps=steps,
