@@ -31,8 +31,8 @@ def sampled_infonce(
 
         L_q = -log( exp(cos(q, p) / t) / (exp(cos(q, p) / t) + sum_j exp(cos(q, k_j) / t)) )
 
-    The sum over j and its gradient, a weighted sum of keys, are made in one pass over blocks of keys: neither the
-    (Q, K, D) gathered keys nor a copy of all keys is ever there.
+    The sum over j and its gradient, a weighted sum of keys, are made in one pass over blocks of keys: the (Q, K, D)
+    gathered keys are never there, and on a CPU no copy of all keys.
 
     Args:
         vectors: (Q, D) of any length.
@@ -107,15 +107,14 @@ def gathered_sums(
     vectors: torch.Tensor, offset: torch.Tensor, keys: torch.Tensor, index: torch.Tensor, temperature: float
 ) -> Sums:
     """The same as `block_sums` on any device; the keys are gathered for some vectors at a time."""
-    flat = torch.cat(vector_rows(keys)).to(vectors.dtype)
-    scale = inverse_norm(flat)
+    flat = F.normalize(torch.cat(vector_rows(keys)).to(vectors.dtype), dim=1)
     step = max(1, BLOCK // max(1, index.shape[1] * flat.shape[1]))
     found = []
     for unit, own, some in zip(vectors.split(step), offset.split(step), index.split(step), strict=True):
         gathered = flat[some]  # (q, K, D)
-        logit = (gathered @ unit[:, :, None])[:, :, 0] * scale[some] - own[:, None]
+        logit = (gathered @ unit[:, :, None])[:, :, 0] - own[:, None]
         weight = logit.div_(temperature).clamp_max_(LARGEST).exp_()
-        found.append(Sums(weight.sum(1), ((weight * scale[some])[:, None] @ gathered)[:, 0]))
+        found.append(Sums(weight.sum(1), (weight[:, None] @ gathered)[:, 0]))
     return Sums(*(torch.cat(parts) for parts in zip(*found, strict=True)))
 
 

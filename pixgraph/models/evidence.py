@@ -107,9 +107,14 @@ class SupportEvidence(NamedTuple):
     discriminants: list[Discriminant]
 
 
-def relative(evidence: torch.Tensor) -> torch.Tensor:
-    """Evidence (P, N, channels) of the P nodes of one query, less its mean over them, over twice its deviation."""
-    deviation, mean = torch.std_mean(evidence, 0, correction=0, keepdim=True)
+def relative(evidence: torch.Tensor, over: int | tuple[int, ...] = 0) -> torch.Tensor:
+    """Evidence less its mean over the cells of one query, over twice its deviation.
+
+    Args:
+        evidence: (P, N, channels) at P nodes, or maps of any shape.
+        over: Dimensions of the nodes or cells.
+    """
+    deviation, mean = torch.std_mean(evidence, over, correction=0, keepdim=True)
     return (evidence - mean) / (2 * (deviation + SPREAD))
 
 

@@ -118,11 +118,12 @@ class PixGraphNet(NodeEncoder):
         self.level_evidence = LevelEvidence(len(self.channels))
         self.metric_evidence = Evidence()
         self.metric_head = nn.Linear(EVIDENCE, 1)
-        self.pyramid = None
+        self.pyramid, self.evidence_channels = None, 0
         if config.evidence and config.pyramid:
             self.pyramid = EvidencePyramid(self.channels[self.level_evidence.first :], config.pyramid, HIDDEN)
-        at_nodes = EVIDENCE + (0 if self.pyramid else self.level_evidence.channels)  # as it is, and `relative`
-        self.evidence_channels = 2 * at_nodes + (config.pyramid if self.pyramid else 0) if config.evidence else 0
+            self.evidence_channels = config.pyramid + 2 * EVIDENCE  # the metric's as it is, and `relative`
+        elif config.evidence:
+            self.evidence_channels = 2 * (self.level_evidence.channels + EVIDENCE)
         self.join = nn.Linear(width + self.evidence_channels + LABEL_STATES, width)
         self.decoder = nn.ModuleList([GraphBlock(*block) for _ in range(config.decoder_blocks)])
         self.head = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, 1))

@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from pixgraph.models.evidence import EVIDENCE, QUERY_CELLS, RIDGES, SPREAD
+from pixgraph.models.evidence import EVIDENCE, QUERY_CELLS, RIDGES, relative
 from pixgraph.models.levels import at_most, resample
 
 GROUPS = 8
@@ -40,25 +40,24 @@ class EvidencePyramid(nn.Module):
         self.joint = nn.Conv2d(2 * len(RIDGES), width, 1)
         self.blocks = nn.ModuleList([_block(width) for _ in channels])
 
-    def forward(self, maps: Sequence[torch.Tensor], evidence: Sequence[torch.Tensor] | None) -> torch.Tensor:
+    def forward(self, maps: Sequence[torch.Tensor], evidence: Sequence[torch.Tensor]) -> torch.Tensor:
         """The finest of the maps y_l.
 
         Args:
             maps: (C_l, H_l, W_l) standardised features of one query, level by level, finest first.
             evidence: What `LevelEvidence` gives for them: (N, 6, h_l, w_l) each, last (N, 2, h, w) of the coarse
-                levels together; `None`: the features alone, as of one class.
+                levels together.
 
         Returns:
             (N, width, h, w) on the grid of the first of the maps, of at most 32 cells a side.
         """
         cells = [at_most(m, QUERY_CELLS)[None] for m in maps]
-        joint = None if evidence is None else self.joint(with_contrast(evidence[-1]))
+        joint: torch.Tensor | None = self.joint(with_contrast(evidence[-1]))
         y = cells[-1].new_zeros(1, 1, 1, 1)  # nothing is coarser than the coarsest level
         for level in reversed(range(len(cells))):
             x = self.features[level](F.dropout2d(cells[level], self.hidden, self.training))  # (1, width, h, w)
             rows, columns = x.shape[2:]
-            if evidence is not None:
-                x = x + self.evidence[level](with_contrast(evidence[level]))
+            x = x + self.evidence[level](with_contrast(evidence[level]))
             if joint is not None and (rows >= joint.shape[2] or not level):  # the coarsest level that is as fine
                 x, joint = x + resample(joint, rows, columns), None
             x = x + resample(y, rows, columns)
@@ -67,9 +66,8 @@ class EvidencePyramid(nn.Module):
 
 
 def with_contrast(evidence: torch.Tensor) -> torch.Tensor:
-    """Evidence (N, channels, h, w), and by how much it differs from its mean over the query: (N, 2 channels, h, w)."""
-    deviation, mean = torch.std_mean(evidence, (2, 3), correction=0, keepdim=True)
-    return torch.cat([evidence, (evidence - mean) / (2 * (deviation + SPREAD))], 1)
+    """Evidence (N, channels, h, w), and behind it how it differs from the rest of the query: (N, 2 channels, h, w)."""
+    return torch.cat([evidence, relative(evidence, (2, 3))], 1)
 
 
 def places(x: torch.Tensor) -> torch.Tensor:

@@ -55,11 +55,6 @@ def test_the_coarse_levels_together_keep_their_resolution():
     assert not torch.allclose(net(maps, evidence), net(maps, changed), atol=1e-3)
 
 
-def test_without_evidence_it_sees_features_alone():
-    maps, _ = inputs()
-    assert pyramid()(maps, None).shape == (1, 16, 16, 16)
-
-
 def test_contrast_is_what_nodes_are_told():
     evidence = torch.randn(2, 3, 4, 5, generator=torch.Generator().manual_seed(0))
     found = with_contrast(evidence)
