@@ -41,14 +41,17 @@ def main(argv: Sequence[str] | None = None) -> int:
         configure(base, variant, 0)  # a mistake shows before hours of training, not after
     start(args, base)
     base.train.steps = base.train.val_every = base.train.save_every = _read(args)["steps"]
-    jobs = [(variant, seed) for seed in args.seeds for variant in args.variants]
+    owners = {name: VARIANTS[name].weights or name for name in args.variants}
+    jobs = [(owner, seed) for seed in args.seeds for owner in dict.fromkeys(owners.values())]
     if part == 0 and "baselines" not in _read(args):
         _update(args, {"baselines": baselines(args)})
-    for variant, seed in jobs[part::parts]:
-        key = f"{variant}/{seed}"
-        if key not in _read(args)["trained"]:
-            print(f"{time.strftime('%H:%M:%S')} {key}", file=sys.stderr)
-            _update(args, {"trained": {key: train_and_score(args, configure(base, variant, seed), variant)}})
+    for owner, seed in jobs[part::parts]:
+        known = _read(args)["trained"]
+        missing = [name for name in args.variants if owners[name] == owner and f"{name}/{seed}" not in known]
+        if missing:
+            print(f"{time.strftime('%H:%M:%S')} {' '.join(missing)}, seed {seed}", file=sys.stderr)
+            rows = train_and_score(args, base, owner, seed, missing)
+            _update(args, {"trained": {f"{name}/{seed}": row for name, row in rows.items()}})
     print(_update(args, {}))
     return 0
 
@@ -129,21 +132,28 @@ def steps_in(args: argparse.Namespace, base: Config) -> int:
     return max(1, int(60 * args.minutes * CALIBRATION_STEPS / seconds))
 
 
-def train_and_score(args: argparse.Namespace, config: Config, variant: str) -> dict[str, Any]:
-    """Train one variant and seed, and score its last weights on the validation classes."""
+def train_and_score(
+    args: argparse.Namespace, base: Config, owner: str, seed: int, variants: Sequence[str]
+) -> dict[str, dict[str, Any]]:
+    """Train one variant and seed, and score its last weights as each of `variants` on the validation classes."""
     from pixgraph.models.predictor import GraphPredictor
     from pixgraph.training.checkpoint import load_network
 
-    name = f"{args.name or 'ablation'}-{variant}-{config.seed}"
-    seconds = _train(args, config, name)
+    name = f"{args.name or 'ablation'}-{owner}-{seed}"
+    seconds = _train(args, configure(base, owner, seed), name)
     folder = Path(args.work) / name
-    trained = load_network(folder)
-    # Validation pictures are new to the run: its store may have been full, this one reads the features from disk.
-    scores = _scores(args, {"graph": GraphPredictor(trained.network, trained.config.graph, config.seed)}, False)
+    network = load_network(folder).network
+    parameters = sum(p.numel() for p in network.parameters())
+    rows = {}
+    for variant in variants:
+        config = configure(base, variant, seed)
+        network.config = config.model
+        # Validation pictures are new to the run: its store may have been full, this one reads the features from disk.
+        scores = _scores(args, {"graph": GraphPredictor(network, config.graph, seed)}, False)
+        rows[variant] = {**scores["graph"], "train_seconds": round(seconds, 1), "parameters": parameters}
     if not args.keep:
         shutil.rmtree(folder)
-    parameters = sum(p.numel() for p in trained.network.parameters())
-    return {**scores["graph"], "train_seconds": round(seconds, 1), "parameters": parameters}
+    return rows
 
 
 def baselines(args: argparse.Namespace) -> dict[str, Any]:

@@ -21,21 +21,32 @@ class Variant:
         text: What it is, in words.
         changes: Dotted key to value.
         against: The variant that it is compared with.
+        weights: The variant whose trained weights it is scored with; `None`: its own.
     """
 
     text: str
     changes: dict[str, Any] = field(default_factory=dict)
     against: str = FULL
+    weights: str | None = None
 
 
 _ALONE: dict[str, Any] = {"extra": []}
 _FEW = {"episodes.label_fraction": 0.2, **_ALONE}  # other sources would be labels beyond the 20 %
 _UNSUPERVISED = {"episodes.n_unlabelled": 2, "loss.unsup": 0.1}
+_UNREFINED = {"model.discriminant": 0.0, "model.self_support": 0.0, "model.diffusion": 0.0}
 
 VARIANTS: dict[str, Variant] = {
     FULL: Variant("everything below, as configured"),
     "no-evidence": Variant("no class-wise evidence in the decoder", {"model.evidence": False}),
-    "no-self-support": Variant("queries not compared with themselves", {"model.self_support": 0.0}),
+    "no-diffusion": Variant(
+        "labels of the trained network do not spread along the lattice", {"model.diffusion": 0.0}, weights=FULL
+    ),
+    "no-self-support": Variant(
+        "queries not compared with themselves by the trained network", {"model.self_support": 0.0}, weights=FULL
+    ),
+    "no-refinement": Variant(
+        "the trained network's own logits: neither of the two, nor discriminants", _UNREFINED, weights=FULL
+    ),
     "no-pyramid": Variant("evidence at the nodes as it is, no convolutions", {"model.pyramid": 0}),
     "no-decoder-blocks": Variant("no attention after the convolutions", {"model.decoder_blocks": 0}),
     "no-lattice": Variant("no edges between query nodes", {"graph.dilations": []}),

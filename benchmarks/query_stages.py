@@ -257,6 +257,8 @@ def watched(query: Query) -> Stopwatch:
         if network.pyramid is not None:
             clock.watch(network.pyramid, "pyramid")
         clock.watch(network.upsample, "upsample")
+        refine = network.look_again
+        vars(network)["look_again"] = lambda *given: clock("refinement", lambda: refine(*given))
     return clock
 
 
@@ -265,9 +267,10 @@ def exclusive(seconds: dict[str, float]) -> dict[str, float]:
     found = dict(seconds)
     found["prepare"] -= found["backbone"]
     if "network, rest" in found:
-        found["network, rest"] -= sum(found.get(name, 0) for name in ("evidence", "pyramid", "GNN", "upsample"))
+        inside = ("evidence", "pyramid", "GNN", "refinement", "upsample")
+        found["network, rest"] -= sum(found.get(name, 0) for name in inside)
     dense = ("4-D correlation", "4-D convolutions")
-    network = ("graph", "evidence", "pyramid", "GNN", *dense, "upsample", "network, rest")
+    network = ("graph", "evidence", "pyramid", "GNN", *dense, "refinement", "upsample", "network, rest")
     order = ("decode", "prepare", "backbone", *network, "evidence, graph and diffusion", "resize")
     return {name: found[name] for name in order if name in found}
 

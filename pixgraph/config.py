@@ -165,8 +165,9 @@ class ModelConfig:
         evidence: Feed the class-wise evidence.
         pyramid: Channels of the convolutions that look at evidence and features from coarse to fine; 0: the nodes get
             the evidence as it is.
-        self_support: How much a query's own likely parts of a class count, divided by the shots, once the network is
-            trained; 0: not at all.
+        discriminant: How much a ridge regression on the supports counts, once the network is trained; 0: not at all.
+        self_support: How much a query's own likely parts of a class count, once the network is trained; 0: not at all.
+        diffusion: How far labels spread along the lattice, once the network is trained; in [0, 1), 0: not at all.
         edge_features: Let the 3-d edge features bias attention.
         target: Keep a slowly following copy of the encoder, and a predictor of it: what `loss.unsup_form` "bgrl" needs.
     """
@@ -179,7 +180,9 @@ class ModelConfig:
     input_dropout: float = 0.8
     evidence: bool = True
     pyramid: int = 64
+    discriminant: float = 4.0
     self_support: float = 8.0
+    diffusion: float = 0.9
     edge_features: bool = True
     target: bool = False
 

@@ -178,6 +178,22 @@ def test_the_ablation_resumes_and_shares_its_work(tmp_path, monkeypatch):
         ablation.main(ablation_arguments(tmp_path, *chosen, "--k_shot", "2"))
 
 
+def test_what_is_not_learnt_is_scored_with_the_weights_of_the_full_variant(tmp_path, monkeypatch):
+    ablation = script("ablation")
+    trained = []
+    train = ablation._train
+    monkeypatch.setattr(
+        ablation, "_train", lambda args, config, name: trained.append(name) or train(args, config, name)
+    )
+    chosen = ["--variants", "full", "no-refinement", "no-diffusion", "--seeds", "0"]
+    ablation.main(ablation_arguments(tmp_path, *chosen))
+    rows = result(tmp_path, "ablation")["trained"]
+    assert trained == ["ablation-full-0"]
+    assert set(rows) == {"full/0", "no-refinement/0", "no-diffusion/0"}
+    assert len({row["miou"] for row in rows.values()}) > 1
+    assert rows["full/0"]["parameters"] == rows["no-refinement/0"]["parameters"]
+
+
 def test_the_ablation_refuses_mistakes_before_it_trains(tmp_path):
     ablation = script("ablation")
     for more, message in (

@@ -4,7 +4,7 @@
     feature maps of query and supports --evidence, level by level, and of h itself--> e_vn       (for each class n)
     e_vn --from coarse to fine, with the features--> y_vn                  (convolutions over the cells of a query)
     [h_v, y_vn, label of v as class n sees it] --decoder blocks--> logit of class n at node v
-    these logits and the query's maps --self-support--> the same logits, refined            (in evaluation mode)
+    these logits and the query's maps --refinement--> the same logits, refined              (in evaluation mode)
 
 The weights never see which class they score or how many there are: permuting the classes permutes the output, and one
 checkpoint serves any N and K. A softmax over (0, logits of the N classes) joins them with the background.
@@ -27,6 +27,7 @@ from pixgraph.models.blocks import GraphBlock, Messages
 from pixgraph.models.encoder import NodeEncoder, block_messages, prediction_head, run_blocks, target_of
 from pixgraph.models.evidence import (
     EVIDENCE,
+    SCALE,
     Evidence,
     LevelEvidence,
     QueryCells,
@@ -41,7 +42,7 @@ from pixgraph.models.levels import Statistics, coarse_levels, level_statistics, 
 from pixgraph.models.nodes import node_grids, support_places
 from pixgraph.models.places import PicturePlace
 from pixgraph.models.pyramid import EvidencePyramid
-from pixgraph.models.self_support import self_support
+from pixgraph.models.refinement import Lattice, refine
 from pixgraph.models.upsample import GuidedUpsampler
 
 HIDDEN = 0.5  # share of a level's channels that the pyramid does not see in training
@@ -160,14 +161,13 @@ class PixGraphNet(NodeEncoder):
         else:
             cells = memory.cells
         own = [query_cells(maps) for maps in others[: len(task.query)]]
-        evidence, metric = self.gather_evidence(side, others, own, grids, embedding, cells, first)
+        evidence, metric, regressed = self.gather_evidence(side, others, own, grids, embedding, cells, first)
         x = self.enter_decoder(states, evidence, label_states(label[first:], task.n_way))
         x = run_blocks(self.decoder, graph, x, None if memory is None else memory.decoded, every=False)[-1]
-        scores = self.head(x)[..., 0]  # (V - first, N)
+        scores = self.look_again(graph, self.head(x)[..., 0], others, own, regressed, grids, side)  # (V - first, N)
         logits, node_logits = [], []
-        for picture, maps, units, grid in zip(task.query, others, own, grids, strict=False):
-            refined = self.look_again(scores[grid.nodes_from(first)], [units[i] for i in side.coarse], grid, side.shots)
-            node_logits.append(grid.image(refined, grid.first))
+        for picture, maps, grid in zip(task.query, others, grids, strict=False):
+            node_logits.append(grid.image(scores, first))
             hidden = grid.image(x, first).permute(0, 2, 3, 1)
             logits.append(self.upsample(node_logits[-1], hidden, maps[0], picture.rgb))
         early = stages[1:-1] if self.training and memory is None else []
@@ -220,17 +220,23 @@ class PixGraphNet(NodeEncoder):
         return SupportSide(statistics, maps, evidence, coarse, count_shots(labels, task.n_way))
 
     def look_again(
-        self, logits: torch.Tensor, cells: list[QueryCells], grid: PicturePlace, shots: float
+        self,
+        graph: Graph,
+        logits: torch.Tensor,
+        maps: list[list[torch.Tensor]],
+        own: list[list[QueryCells]],
+        scores: list[torch.Tensor],
+        places: list[PicturePlace],
+        side: SupportSide,
     ) -> torch.Tensor:
-        """Logits (P, N) of a query's nodes with `self_support`.
-
-        In training they stay as they are: a network that is trained with it gains less from it (validation classes,
-        250 steps: 39.0 % mIoU without, 41.1 trained with it, 42.7 where only the finished network has it).
-        """
-        if self.training:
+        """Logits (V - first, N) as `pixgraph.models.refinement` makes them; in training they stay as they are."""
+        if self.training or not (self.config.discriminant or self.config.self_support or self.config.diffusion):
             return logits
-        chance = F.pad(logits, (1, 0)).softmax(1)[:, 1:]
-        return logits + self_support(chance, cells, grid, self.config.self_support, shots)
+        first = graph.num_nodes() - len(logits)
+        finest = side.coarse[0] + self.level_evidence.first
+        lattice = Lattice(graph, first, places, [m[finest] for m in maps], self.config.diffusion)
+        cells = [[units[i] for i in side.coarse] for units in own]
+        return refine(logits, lattice, places[: len(own)], cells, scores, side.shots, self.config)
 
     def enter_decoder(self, states: torch.Tensor, evidence: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
         """Class-wise states (V, N, C) before the first decoder block."""
@@ -246,7 +252,7 @@ class PixGraphNet(NodeEncoder):
         embedding: torch.Tensor,
         cells: SupportCells,
         first: int,
-    ) -> tuple[torch.Tensor, list[torch.Tensor]]:
+    ) -> tuple[torch.Tensor, list[torch.Tensor], list[torch.Tensor]]:
         """Evidence of all levels and of the learnt metric at the query nodes.
 
         Args:
@@ -259,16 +265,17 @@ class PixGraphNet(NodeEncoder):
             first: Id of the first node.
 
         Returns:
-            (V - first, N, channels), zero at nodes of other roles, and for each query the metric's logits
-            (N, rows, columns).
+            (V - first, N, channels), zero at nodes of other roles; for each query the metric's logits
+            (N, rows, columns); for each the scores (N, h, w) of the weaker ridge, unless evidence is switched off.
         """
         n_way = cells.sides.shape[1]
-        blocks, metric = [], []
+        blocks, metric, scores = [], [], []
         for maps, units, grid in zip(queries, own, grids, strict=False):
             learnt = self.metric_evidence(embedding[grid.nodes_from(first)], cells)
             metric.append(self.metric_image(learnt, grid))
             if side.evidence is not None:
                 fixed = self.level_evidence(maps, units, side.evidence)  # (N, channels, h, w) each
+                scores.append(fixed[-1][:, 0] / SCALE)
                 if self.pyramid is not None:
                     seen = self.pyramid(maps[self.level_evidence.first :], fixed)
                     blocks.append(torch.cat([collect_classes(grid, [seen]), learnt, relative(learnt)], 2))
@@ -276,11 +283,11 @@ class PixGraphNet(NodeEncoder):
                     absolute = torch.cat([collect_classes(grid, fixed), learnt], 2)
                     blocks.append(torch.cat([absolute, relative(absolute)], 2))
         if not blocks:
-            return embedding.new_zeros(len(embedding), n_way, 0), metric
+            return embedding.new_zeros(len(embedding), n_way, 0), metric, scores
         joined = torch.cat(blocks)
         before = joined.new_zeros(grids[0].first - first, *joined.shape[1:])
         after = joined.new_zeros(len(embedding) - len(before) - len(joined), *joined.shape[1:])
-        return torch.cat([before, joined, after]), metric
+        return torch.cat([before, joined, after]), metric, scores
 
     def metric_image(self, evidence: torch.Tensor, grid: PicturePlace) -> torch.Tensor:
         """Logits (N, rows, columns) from that evidence alone."""

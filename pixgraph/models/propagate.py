@@ -12,12 +12,11 @@
    softmax over (0, s z_n), z_n the score of the ridge regression in `pixgraph.models.discriminant`, which gets the
    weight m (1 - 1 / K): from a single picture it learns what sets this picture apart, not the class. The 0 is that of
    the background, and is left out where no support shows any.
-3. Self-support e (`pixgraph.models.self_support`), told from the query's y0, multiplies its class n by exp(h e_n / K).
-4. Labels spread along the edges (Zhou et al. 2004, random-walk form): y <- (1 - a) y0 + a W y, where W has rows
-   that sum to one, w = exp(-c f_color - f (1 - cos)) on lattice edges, and support nodes keep their labels. On the
-   other edges w = g exp(-f (1 - cos)), with one constant g for those from supports (the random ones count only where
-   no kNN edges are asked for) and one for kNN edges from other query nodes and from unlabelled pictures, whose own
-   labels spread in the same way. Edges among supports, and those towards them, carry nothing.
+3. Self-support e (`pixgraph.models.self_support`), told from the query's y0, multiplies its class n by exp(h e_n).
+4. Labels spread along the edges by `pixgraph.models.diffusion`; support nodes keep their labels. The constant g of an
+   edge is 1 on the lattice; one is for edges from supports (the random ones count only where no kNN edges are asked
+   for) and one for kNN edges from other query nodes and from unlabelled pictures, whose own labels spread in the same
+   way. Edges among supports, and those towards them, carry nothing.
 """
 
 from __future__ import annotations
@@ -31,11 +30,13 @@ from pixgraph.config import GraphConfig
 from pixgraph.data.picture import FewShotTask, Picture
 from pixgraph.errors import DataError
 from pixgraph.graph.backend import Graph
+from pixgraph.graph.edge_order import edge_order
 from pixgraph.graph.edges import EdgeKind
 from pixgraph.graph.support import SupportPart, support_part
 from pixgraph.graph.task import attach_queries
 from pixgraph.models.cell_labels import label_areas
 from pixgraph.models.completion import MarkCompleter
+from pixgraph.models.diffusion import ALONG_LATTICE, COLOR, FEATURE, diffuse, incoming_shares
 from pixgraph.models.discriminant import Discriminant, fit_discriminant, joint_cells
 from pixgraph.models.evidence import SUPPORT_CELLS, QueryCells, count_shots, unit_cells
 from pixgraph.models.levels import Statistics, at_most, coarse_levels, level_statistics, standardise
@@ -62,14 +63,14 @@ class Diffusion:
         mix: m in [0, 1], how much the discriminants count with many supports a class.
         steepness: s, of the discriminants' scores.
         ridge: Strength of their ridge, positive.
-        self_support: h, how much the query's own likely parts count, divided by the supports a class.
+        self_support: h, how much the query's own likely parts count.
     """
 
     sharpness: float = 20.0
     alpha: float = 0.9
     steps: int = 20
-    color: float = 20.0
-    feature: float = 5.0
+    color: float = COLOR
+    feature: float = FEATURE
     support: float = 0.05
     similar: float = 0.1
     mix: float = 0.6
@@ -90,7 +91,6 @@ class _Supports:
     log_weight: list[torch.Tensor]  # (S_l, N+1)
     discriminant: Discriminant | None
     mix: float  # share of the discriminant in y0
-    shots: float  # supports a class
     background: float  # its score beside those of the discriminants: 0, or -inf where no support shows any
 
 
@@ -129,16 +129,16 @@ class PropagatePredictor:
             cells.append(unit_cells(coarse, CELLS))
             evidence.append(self._evidence(coarse, cells[-1], supports, grid))  # (P, N+1)
             features.append(F.normalize(grid.collect(coarse[0]), dim=1))
-        evidence[0] = self._look_again(evidence[0], cells[0], grids[0], supports.shots)
+        evidence[0] = self._look_again(evidence[0], cells[0], grids[0])
         spread = self._diffuse(graph, torch.cat(features), supports, torch.cat(evidence))
         full = grids[0].pixels(spread[: len(grids[0])], (query.rgb.shape[-2], query.rgb.shape[-1]))
         return full / full.sum(0)
 
-    def _look_again(
-        self, chance: torch.Tensor, cells: list[QueryCells], grid: PicturePlace, shots: float
-    ) -> torch.Tensor:
+    def _look_again(self, chance: torch.Tensor, cells: list[QueryCells], grid: PicturePlace) -> torch.Tensor:
         """y0 (P, N+1) of the query with self-support."""
-        factor = self_support(chance[:, 1:], cells, grid, self.diffusion.self_support, shots).exp()
+        if not self.diffusion.self_support:
+            return chance
+        factor = (self.diffusion.self_support * self_support(chance[:, 1:], cells, grid)).exp()
         return F.normalize(torch.cat([chance[:, :1], chance[:, 1:] * factor], 1), p=1, dim=1)
 
     def _evidence(
@@ -164,37 +164,17 @@ class PropagatePredictor:
         self, graph: Graph, feature: torch.Tensor, supports: _Supports, evidence: torch.Tensor
     ) -> torch.Tensor:
         """Y after the last step at all nodes but the supports, whose unit features stand first in `feature`."""
-        d, part = self.diffusion, supports.part
-        if not d.alpha or not d.steps:
-            return evidence
-        first = len(feature) - len(evidence)
-        src, dst = graph.edges()
-        kind = graph.edata["kind"].long()
-        scale = self._scales().to(feature.device)[kind]
-        used = (scale > 0) & (dst >= first)
-        src, dst, kind, scale = src[used], dst[used], kind[used], scale[used]
-        weight = torch.exp(-d.feature * (1 - edge_cosines(feature, src, dst)))
-        color = torch.exp(-d.color * graph.edata["feature"][used, 0])
-        weight = weight * torch.where(kind == EdgeKind.LATTICE, color, scale)
-        fixed = F.one_hot(part.label.clamp_max(evidence.shape[1] - 1), evidence.shape[1]).float()
-        fixed = fixed * (part.label < evidence.shape[1])[:, None]
-        node = dst - first
-        degree = weight.new_zeros(len(evidence), 1).index_add_(0, node, weight[:, None])
-        share = weight[:, None] / degree.clamp_min(1e-12)[node]  # (E', 1), summing to one over a node's edges
-        y = evidence
-        for _ in range(d.steps):
-            spread = torch.zeros_like(y).index_add_(0, node, share * torch.cat([fixed, y])[src])
-            y = torch.where(degree > 0, (1 - d.alpha) * evidence + d.alpha * spread, evidence)
-        return y
+        d, label, ways = self.diffusion, supports.part.label, evidence.shape[1]
+        fixed = F.one_hot(label.clamp_max(ways - 1), ways).to(evidence) * (label < ways)[:, None]
+        order = edge_order(graph, len(label))
+        shares = incoming_shares(graph, order, feature, self._kinds(), d.color, d.feature)
+        return diffuse(order, shares, torch.cat([fixed, evidence]), d.alpha, d.steps)
 
-    def _scales(self) -> torch.Tensor:
-        """Weight g of each kind of edge, 0 for those that carry nothing: (kinds,)."""
-        scale = torch.zeros(len(EdgeKind))
+    def _kinds(self) -> dict[EdgeKind, float]:
+        """Weight g of each kind of edge that carries anything."""
         drawn = EdgeKind.QUERY_SUPPORT_KNN if self.config.query_support_knn else EdgeKind.QUERY_SUPPORT_RANDOM
-        scale[EdgeKind.LATTICE] = 1
-        scale[drawn] = self.diffusion.support
-        scale[[EdgeKind.QUERY_QUERY_KNN, EdgeKind.UNLABELLED]] = self.diffusion.similar
-        return scale
+        similar = dict.fromkeys((EdgeKind.QUERY_QUERY_KNN, EdgeKind.UNLABELLED), self.diffusion.similar)
+        return {**ALONG_LATTICE, drawn: self.diffusion.support, **similar}
 
     def _supports(self, task: FewShotTask) -> _Supports:
         """What the supports give, kept while the same pictures with the same labels come again."""
@@ -225,19 +205,13 @@ class PropagatePredictor:
         discriminant = self._discriminant(stacked, label, task.n_way) if mix else None
         unit = F.normalize(torch.cat(sampled), dim=1)
         rest = 0.0 if (label == 0).any() else -torch.inf
-        return _Supports(part, statistics, chosen, unit, cells, log_weight, discriminant, mix, shots, rest)
+        return _Supports(part, statistics, chosen, unit, cells, log_weight, discriminant, mix, rest)
 
     def _discriminant(self, maps: list[torch.Tensor], label: torch.Tensor, n_way: int) -> Discriminant:
         pooled = [at_most(m, SUPPORT_CELLS) for m in maps]
         rows, columns = pooled[0].shape[-2:]
         areas, ridges = label_areas(label, n_way, rows, columns), [self.diffusion.ridge]
         return fit_discriminant(joint_cells(pooled, rows, columns), areas[:, 1:], areas.sum(1), ridges)[0]
-
-
-def edge_cosines(feature: torch.Tensor, src: torch.Tensor, dst: torch.Tensor, piece: int = 65536) -> torch.Tensor:
-    """Cosine of the unit features (V, C) at both ends of each edge: (E,), in pieces so that no E x C tensor is held."""
-    pairs = zip(src.split(piece), dst.split(piece), strict=True)
-    return torch.cat([(feature[s] * feature[d]).sum(1) for s, d in pairs])
 
 
 def _label(picture: Picture) -> torch.Tensor:

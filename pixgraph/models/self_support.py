@@ -10,9 +10,8 @@ cell i shows class n, and unit features q_i, the prototypes of Fan et al., Self-
 with t_n halfway between the means of <q_i, f_n - g_n> over the cells of either side, so weighted: the rest has many
 faces and is less alike than a class, which without t_n would get most of what is neither.
 
-Its mean over the coarse levels of the backbone, times a strength, is added to the logits. Nothing here is learnt: what
-a network learns about its training classes makes its own logits good there, and this superfluous; on other classes it
-is not. The more supports there are, the less the query has to tell: the strength is divided by their number a class.
+Its mean over the coarse levels of the backbone counts, whatever the number of supports: the query is the one picture
+that is certain to look like itself. Nothing here is learnt.
 """
 
 from __future__ import annotations
@@ -52,26 +51,20 @@ def _confident(chance: torch.Tensor) -> torch.Tensor:
     return chance * (chance >= CONFIDENT * chance.amax(0, keepdim=True))
 
 
-def self_support(
-    chance: torch.Tensor, cells: Sequence[QueryCells], place: PicturePlace, strength: float, shots: float
-) -> torch.Tensor:
-    """What is added to the logits of the nodes of one query: the evidence's mean over levels, times strength / shots.
+def self_support(chance: torch.Tensor, cells: Sequence[QueryCells], place: PicturePlace) -> torch.Tensor:
+    """The evidence at the nodes of one query, its mean over levels.
 
     Args:
         chance: (P, N) in 0..1, of the nodes.
         cells: The query's cells of each level.
         place: Where the nodes are.
-        strength: Not negative; 0: nothing is computed.
-        shots: Supports a class; less than one counts as one.
 
     Returns:
         (P, N).
     """
-    if not strength:
-        return torch.zeros_like(chance)
     image = place.image(chance, place.first)  # (N, rows, columns)
     found = []
     for unit, rows, columns in cells:
         on_grid = self_evidence(unit, resample(image, rows, columns).flatten(1).T)  # (P_l, N)
         found.append(place.collect(on_grid.T.unflatten(1, (rows, columns))))
-    return strength / max(1.0, shots) * torch.stack(found).mean(0)
+    return torch.stack(found).mean(0)

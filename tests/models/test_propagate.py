@@ -9,7 +9,7 @@ from toy_tasks import graph_config, iou, picture, relabelled, task, with_label
 from pixgraph.data.picture import FewShotTask
 from pixgraph.errors import DataError
 from pixgraph.models.levels import level_statistics, standardise
-from pixgraph.models.propagate import Diffusion, PropagatePredictor, edge_cosines
+from pixgraph.models.propagate import Diffusion, PropagatePredictor
 from pixgraph.models.self_support import self_evidence
 
 
@@ -133,7 +133,7 @@ def test_self_support_multiplies_the_odds_of_a_class(shots):
     plain, found = nodes(0.0), nodes(4.0)
     maps = standardise(some.query[0], level_statistics(some.support))
     own = self_evidence(F.normalize(maps[0].flatten(1).T, dim=1).double(), plain)
-    expected = torch.sigmoid(torch.logit(plain, eps=1e-9) + 4.0 / shots * own)
+    expected = torch.sigmoid(torch.logit(plain, eps=1e-9) + 4.0 * own)
     torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-3)
     assert (found - plain).abs().max() > 0.01
 
@@ -152,15 +152,6 @@ def test_discriminants_alone_segment_flat_colours():
     some = task(2, shots=3, queries=1, size=256)
     (found,) = predict(some, Diffusion(alpha=0.0, mix=1.0))
     assert min(iou(found, some.query[0].label, way) for way in (1, 2) if (some.query[0].label == way).any()) > 0.7
-
-
-def test_edge_cosines_do_not_depend_on_the_pieces():
-    feature = F.normalize(torch.randn(6, 4, generator=torch.Generator().manual_seed(0)), dim=1)
-    src, dst = torch.arange(6).repeat(3), torch.arange(18) % 5
-    expected = (feature @ feature.T)[src, dst]
-    for piece in (1, 4, 100):
-        torch.testing.assert_close(edge_cosines(feature, src, dst, piece), expected)
-    assert edge_cosines(feature, src[:0], dst[:0]).shape == (0,)
 
 
 def test_support_without_a_label_is_refused():

@@ -1,0 +1,124 @@
+"""Diffusion along edges against dense linear algebra and loops."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pixgraph.graph.backend import make_graph, to_edge_graph
+from pixgraph.graph.edge_order import edge_order
+from pixgraph.graph.edges import EdgeKind
+from pixgraph.models.diffusion import ALONG_LATTICE, diffuse, incoming_shares
+
+KINDS = {EdgeKind.LATTICE: 1.0, EdgeKind.QUERY_SUPPORT_KNN: 0.3}
+
+
+def example(nodes, edges, seed):
+    """A random graph with edges of three kinds, one of which carries nothing, and unit features."""
+    rng = torch.Generator().manual_seed(seed)
+    src, dst = torch.randint(nodes, (2, edges), generator=rng)
+    kind = torch.tensor([EdgeKind.LATTICE, EdgeKind.QUERY_SUPPORT_KNN, EdgeKind.BG_BG])
+    edata = {
+        "kind": kind[torch.randint(3, (edges,), generator=rng)].to(torch.uint8),
+        "feature": torch.rand(edges, 3, generator=rng),
+    }
+    return make_graph(src, dst, nodes, edata=edata), F.normalize(torch.randn(nodes, 4, generator=rng), dim=1)
+
+
+def walk(graph, unit, color, feature):
+    """W as a matrix, edge by edge."""
+    matrix = torch.zeros(graph.num_nodes(), graph.num_nodes(), dtype=torch.float64)
+    for s, t, k, d in zip(*map(torch.Tensor.tolist, graph.edges()), *_edge_data(graph), strict=True):
+        near = torch.exp(-torch.tensor(feature * (1 - float(unit[s].double() @ unit[t].double()))))
+        colour = torch.exp(-torch.tensor(color * d)) if k == EdgeKind.LATTICE else 1.0
+        matrix[t, s] += KINDS.get(EdgeKind(k), 0.0) * near * colour
+    return matrix / matrix.sum(1, keepdim=True).clamp_min(1e-12)
+
+
+def _edge_data(graph):
+    return graph.edata["kind"].tolist(), graph.edata["feature"][:, 0].tolist()
+
+
+@given(st.integers(1, 9), st.integers(0, 40), st.integers(0, 8), st.integers(0, 10**6))
+@settings(max_examples=40, deadline=None)
+def test_steps_are_those_of_the_matrix(nodes, edges, first, seed):
+    first = min(first, nodes - 1)
+    graph, unit = example(nodes, edges, seed)
+    order = edge_order(graph, first)
+    shares = incoming_shares(graph, order, unit, KINDS, 3.0, 2.0)
+    start = torch.rand(nodes, 2, generator=torch.Generator().manual_seed(seed))
+    found = diffuse(order, shares, start, 0.8, 3)
+    matrix = walk(graph, unit, 3.0, 2.0)
+    matrix[:first] = 0
+    hears = (matrix.sum(1, keepdim=True) > 0).double()
+    expected = start.double()
+    for _ in range(3):
+        expected = (1 - 0.8 * hears) * start + 0.8 * matrix @ expected
+    torch.testing.assert_close(found, expected[first:].float(), atol=1e-5, rtol=1e-4)
+
+
+def test_many_steps_reach_the_closed_form():
+    graph, unit = example(8, 60, 1)
+    order = edge_order(graph)
+    shares = incoming_shares(graph, order, unit, KINDS, 1.0, 1.0)
+    start = torch.rand(8, 2, generator=torch.Generator().manual_seed(2))
+    matrix = walk(graph, unit, 1.0, 1.0)
+    assert (matrix.sum(1) > 0).all()
+    expected = torch.linalg.solve(torch.eye(8, dtype=torch.float64) - 0.7 * matrix, 0.3 * start.double())
+    torch.testing.assert_close(diffuse(order, shares, start, 0.7, 100), expected.float(), atol=1e-5, rtol=1e-4)
+
+
+@given(st.integers(0, 10**6))
+@settings(max_examples=20, deadline=None)
+def test_probabilities_stay_probabilities(seed):
+    graph, unit = example(7, 30, seed)
+    order = edge_order(graph)
+    shares = incoming_shares(graph, order, unit, KINDS, 5.0, 5.0)
+    start = torch.randn(7, 3, generator=torch.Generator().manual_seed(seed)).softmax(1)
+    start[:, 2] = 0  # a class that is nowhere
+    start = start / start.sum(1, keepdim=True)
+    found = diffuse(order, shares, start, 0.9, 20)
+    torch.testing.assert_close(found.sum(1), torch.ones(7))
+    assert not found[:, 2].any()
+    assert (found.amin(0) >= start.amin(0) - 1e-6).all()
+    assert (found.amax(0) <= start.amax(0) + 1e-6).all()
+
+
+def test_a_node_that_nothing_leads_to_keeps_what_is_known_of_it():
+    """Edges 0 -> 1 on the lattice, 1 -> 0 of a kind that carries nothing; nobody leads to 2."""
+    edata = {"kind": torch.tensor([EdgeKind.LATTICE, EdgeKind.FG_FG]), "feature": torch.zeros(2, 3)}
+    graph = make_graph(torch.tensor([0, 1]), torch.tensor([1, 0]), 3, edata=edata)
+    order = edge_order(graph)
+    shares = incoming_shares(graph, order, torch.eye(3), ALONG_LATTICE, 1.0, 1.0)
+    start = torch.tensor([[1.0], [0.0], [5.0]])
+    torch.testing.assert_close(diffuse(order, shares, start, 0.5, 1), torch.tensor([[1.0], [0.5], [5.0]]))
+
+
+def test_colours_and_features_hinder_edges_by_the_formula():
+    """Two edges into node 0: colour difference 0.2 and orthogonal features, or equal in both."""
+    edata = {"kind": torch.full((2,), EdgeKind.LATTICE), "feature": torch.tensor([[0.2, 0, 0], [0.0, 0, 0]])}
+    graph = make_graph(torch.tensor([1, 2]), torch.tensor([0, 0]), 3, edata=edata)
+    unit = torch.tensor([[1.0, 0.0], [0.0, 1.0], [1.0, 0.0]])
+    shares = incoming_shares(graph, edge_order(graph), unit, ALONG_LATTICE, 10.0, 3.0)
+    odds = torch.exp(torch.tensor(-10 * 0.2 - 3.0))
+    torch.testing.assert_close(shares, torch.stack([odds, torch.tensor(1.0)]) / (1 + odds))
+
+
+@pytest.mark.parametrize(("alpha", "steps"), [(0.0, 5), (0.9, 0)])
+def test_no_way_to_go_changes_nothing(alpha, steps):
+    graph, unit = example(5, 20, 0)
+    order = edge_order(graph, 1)
+    start = torch.rand(5, 2)
+    shares = incoming_shares(graph, order, unit, KINDS, 1.0, 1.0)
+    assert torch.equal(diffuse(order, shares, start, alpha, steps), start[1:])
+
+
+def test_dgl_is_not_needed():
+    graph, unit = example(9, 50, 3)
+    start = torch.rand(9, 2)
+    found = []
+    for kind in (graph, to_edge_graph(graph)):
+        order = edge_order(kind)
+        found.append(diffuse(order, incoming_shares(kind, order, unit, KINDS, 2.0, 2.0), start, 0.9, 5))
+    torch.testing.assert_close(*found)

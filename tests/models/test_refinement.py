@@ -1,0 +1,125 @@
+"""The three corrections of a trained network's logits: each against its formula, their order, and when they are out."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from toy_tasks import graph_config, network, task
+
+from pixgraph.config import ModelConfig
+from pixgraph.data.picture import FewShotTask
+from pixgraph.graph.edge_order import edge_order
+from pixgraph.graph.task import task_graph
+from pixgraph.models.diffusion import ALONG_LATTICE, COLOR, FEATURE, diffuse, incoming_shares
+from pixgraph.models.evidence import unit_cells
+from pixgraph.models.nodes import node_grids
+from pixgraph.models.refinement import STEPS, Lattice, refine
+from pixgraph.models.self_support import self_support
+
+SIDE = 8
+OFF = {"discriminant": 0.0, "self_support": 0.0, "diffusion": 0.0}
+
+
+def example(queries=1, shots=2, n=2):
+    """Graph of a task, where its queries are, features (5, 8, 8) of each, and logits of all nodes."""
+    some = task(n, shots=shots, queries=queries)
+    graph = task_graph(some, graph_config(), 0)
+    rng = torch.Generator().manual_seed(0)
+    maps = [torch.randn(5, SIDE, SIDE, generator=rng) for _ in range(queries)]
+    return graph, node_grids(graph, some), maps, torch.randn(graph.num_nodes(), n, generator=rng)
+
+
+def refined(graph, places, maps, logits, shots=2.0, scores=(), **config):
+    settings = ModelConfig(**{**OFF, **config})
+    lattice = Lattice(graph, 0, places, maps, settings.diffusion)
+    cells = [unit_cells([m], 32) for m in maps]
+    return refine(logits, lattice, places, cells, scores, shots, settings)
+
+
+def spread_by_hand(graph, places, maps, logits, alpha):
+    nodes = torch.cat([torch.zeros(places[0].first, 5), *(m.flatten(1).T for m in maps)])
+    order = edge_order(graph)
+    shares = incoming_shares(graph, order, F.normalize(nodes, dim=1), ALONG_LATTICE, COLOR, FEATURE)
+    return diffuse(order, shares, F.pad(logits, (1, 0)).softmax(1), alpha, STEPS)
+
+
+def test_without_strengths_nothing_changes():
+    graph, places, maps, logits = example()
+    assert torch.equal(refined(graph, places, maps, logits), logits)
+
+
+@pytest.mark.parametrize(("shots", "share"), [(0.5, 0.0), (1.0, 0.0), (2.0, 0.5), (5.0, 0.8)])
+def test_discriminants_count_the_more_the_more_supports_there_are(shots, share):
+    graph, places, maps, logits = example(queries=2)
+    scores = [torch.randn(2, SIDE, SIDE) for _ in places]
+    found = refined(graph, places, maps, logits, shots, scores, discriminant=3.0)
+    expected = logits.clone()
+    for place, z in zip(places, scores, strict=True):
+        expected[place.nodes] += 3 * share * z.flatten(1).T
+    torch.testing.assert_close(found, expected)
+
+
+def test_diffusion_gives_the_log_odds_of_what_spreads():
+    graph, places, maps, logits = example(queries=2)
+    found = refined(graph, places, maps, logits, diffusion=0.8)
+    spread = spread_by_hand(graph, places, maps, logits, 0.8)
+    torch.testing.assert_close(F.pad(found, (1, 0)).softmax(1), spread, atol=1e-5, rtol=1e-4)
+    assert (spread - F.pad(logits, (1, 0)).softmax(1))[places[0].nodes].abs().max() > 0.05
+
+
+def test_self_support_looks_at_what_has_spread():
+    graph, places, maps, logits = example()
+    found = refined(graph, places, maps, logits, self_support=4.0, diffusion=0.8)
+    chance = spread_by_hand(graph, places, maps, logits, 0.8)[places[0].nodes, 1:]
+    more = logits.clone()
+    more[places[0].nodes] += 4 * self_support(chance, unit_cells(maps, 32), places[0])
+    expected = spread_by_hand(graph, places, maps, more, 0.8)
+    torch.testing.assert_close(F.pad(found, (1, 0)).softmax(1), expected, atol=1e-5, rtol=1e-4)
+
+
+def test_a_certain_answer_stays_finite():
+    graph, places, maps, logits = example()
+    assert refined(graph, places, maps, 1e4 * logits.sign(), diffusion=0.9, self_support=8.0).isfinite().all()
+
+
+def test_half_precision_is_refined_in_single():
+    graph, places, maps, logits = example()
+    found = refined(graph, places, maps, logits.bfloat16(), diffusion=0.5)
+    assert found.dtype == torch.float32
+    torch.testing.assert_close(found, refined(graph, places, maps, logits.bfloat16().float(), diffusion=0.5))
+
+
+def answers(some, graph=None, **config):
+    with torch.no_grad():
+        return network(**config)(task_graph(some, graph or graph_config(), 0), some).node_logits
+
+
+@pytest.mark.parametrize("part", ["discriminant", "self_support", "diffusion"])
+def test_each_part_reaches_the_answer_of_the_network(part):
+    some = task(2, shots=2)
+    strength = {"discriminant": 4.0, "self_support": 8.0, "diffusion": 0.9}[part]
+    plain, found = answers(some, **OFF)[0], answers(some, **{**OFF, part: strength})[0]
+    assert (found - plain).abs().max() > 0.01
+
+
+def test_a_network_in_training_does_without():
+    some = task(2, shots=2)
+    graph = task_graph(some, graph_config(), 0)
+    on, off = (network(**config).train() for config in ({}, OFF))
+    torch.manual_seed(0)
+    first = on(graph, some).node_logits[0]
+    torch.manual_seed(0)
+    assert torch.equal(first, off(graph, some).node_logits[0])
+
+
+def test_queries_and_unlabelled_pictures_tell_each_other_nothing():
+    some = task(2, shots=2, queries=2, unlabelled=1)
+    together = answers(some)
+    for query, found in zip(some.query, together, strict=True):
+        (alone,) = answers(FewShotTask(2, some.support, [query]))
+        torch.testing.assert_close(found, alone, atol=1e-3, rtol=1e-3)
+
+
+def test_no_lattice_no_diffusion():
+    some = task(2)
+    none = graph_config(dilations=[])
+    torch.testing.assert_close(answers(some, none)[0], answers(some, none, diffusion=0.0)[0], atol=1e-3, rtol=1e-3)
