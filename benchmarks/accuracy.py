@@ -63,6 +63,7 @@ def parser() -> argparse.ArgumentParser:
     add("--seeds", type=int, help="number of seeds (default: the protocol's)")
     add("--only_seeds", type=int, nargs="+", metavar="SEED", help="just these seeds, for a part that is merged later")
     add("--only_runs", action="store_true", help="score the runs alone, to be merged with what was measured before")
+    add("--no_baselines", action="store_true", help="leave the baselines out, to be merged with what was measured before")
     add("--mirror", action="store_true", help="each run, and the training-free graph, with mirrored pictures as well")
     add("--merge", nargs="+", metavar="JSON", help="put parts by seeds or by methods together; evaluates nothing")
     add_data_arguments(made)
@@ -92,7 +93,7 @@ def evaluate_all(args: argparse.Namespace) -> list[dict[str, Any]]:
             k_shot,
             seeds=seeds,
             episodes=args.episodes,
-            baselines=not args.only_runs,
+            baselines=not (args.only_runs or args.no_baselines),
         )
         found.append(setting(evaluation))
     return found
