@@ -2,8 +2,9 @@
 
     python benchmarks/ablation.py --data ROOT --extra parts:0.5 coco128:0.3 --steps 400 --seeds 0 1 2
 
-The JSON file is the memory: a variant and seed that it holds is not trained again, so that the script can be stopped
-and started at will. ``--only 0/2`` and ``--only 1/2`` in two processes share the work and the file.
+The JSON file is the memory: a variant and seed that it holds is not scored again, so that the script can be stopped
+and started at will. Variants of what only a trained network does are scored with the weights of another, once trained:
+ask for them together. ``--only 0/2`` and ``--only 1/2`` in two processes share the work and the file.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import json
 import shutil
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -50,8 +51,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         missing = [name for name in args.variants if owners[name] == owner and f"{name}/{seed}" not in known]
         if missing:
             print(f"{time.strftime('%H:%M:%S')} {' '.join(missing)}, seed {seed}", file=sys.stderr)
-            rows = train_and_score(args, base, owner, seed, missing)
-            _update(args, {"trained": {f"{name}/{seed}": row for name, row in rows.items()}})
+            for name, row in train_and_score(args, base, owner, seed, missing):
+                _update(args, {"trained": {f"{name}/{seed}": row}})
     print(_update(args, {}))
     return 0
 
@@ -134,7 +135,7 @@ def steps_in(args: argparse.Namespace, base: Config) -> int:
 
 def train_and_score(
     args: argparse.Namespace, base: Config, owner: str, seed: int, variants: Sequence[str]
-) -> dict[str, dict[str, Any]]:
+) -> Iterator[tuple[str, dict[str, Any]]]:
     """Train one variant and seed, and score its last weights as each of `variants` on the validation classes."""
     from pixgraph.models.predictor import GraphPredictor
     from pixgraph.training.checkpoint import load_network
@@ -144,16 +145,14 @@ def train_and_score(
     folder = Path(args.work) / name
     network = load_network(folder).network
     parameters = sum(p.numel() for p in network.parameters())
-    rows = {}
     for variant in variants:
         config = configure(base, variant, seed)
         network.config = config.model
         # Validation pictures are new to the run: its store may have been full, this one reads the features from disk.
         scores = _scores(args, {"graph": GraphPredictor(network, config.graph, seed)}, False)
-        rows[variant] = {**scores["graph"], "train_seconds": round(seconds, 1), "parameters": parameters}
+        yield variant, {**scores["graph"], "train_seconds": round(seconds, 1), "parameters": parameters}
     if not args.keep:
         shutil.rmtree(folder)
-    return rows
 
 
 def baselines(args: argparse.Namespace) -> dict[str, Any]:

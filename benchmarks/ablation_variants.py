@@ -21,7 +21,7 @@ class Variant:
         text: What it is, in words.
         changes: Dotted key to value.
         against: The variant that it is compared with.
-        weights: The variant whose trained weights it is scored with; `None`: its own.
+        weights: The variant whose trained weights it is scored with, which its changes do not touch; `None`: its own.
     """
 
     text: str
@@ -45,11 +45,11 @@ VARIANTS: dict[str, Variant] = {
         "queries not compared with themselves by the trained network", {"model.self_support": 0.0}, weights=FULL
     ),
     "no-refinement": Variant(
-        "the trained network's own logits: neither of the two, nor discriminants", _UNREFINED, weights=FULL
+        "the trained network's own logits: no diffusion, self-support or discriminants", _UNREFINED, weights=FULL
     ),
     "no-pyramid": Variant("evidence at the nodes as it is, no convolutions", {"model.pyramid": 0}),
     "no-decoder-blocks": Variant("no attention after the convolutions", {"model.decoder_blocks": 0}),
-    "no-lattice": Variant("no edges between query nodes", {"graph.dilations": []}),
+    "no-lattice": Variant("no edges between query nodes, and so no diffusion", {"graph.dilations": []}),
     "no-edge-features": Variant("attention without the 3-d edge features", {"model.edge_features": False}),
     "no-support-edges": Variant(
         "no edges between query and support nodes", {"graph.query_support_random": 0, "graph.query_support_knn": 0}

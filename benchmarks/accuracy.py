@@ -4,7 +4,8 @@
 
 Several processes share the work in one of two ways, with the same counts to the bit: ``torchrun --nproc_per_node 2
 benchmarks/accuracy.py ...``, or ``--only_seeds 0 1 --name part1`` and so on, then ``--merge part1.json part2.json``.
-A further run is added to a finished table by ``--only_runs --name part3``, then ``--merge accuracy.json part3.json``.
+A further run is added to a finished table by ``--only_runs --name part3``, then ``--merge accuracy.json part3.json``;
+``--no_baselines`` leaves out what does not change when pixgraph's own methods do.
 """
 
 from __future__ import annotations
@@ -63,7 +64,7 @@ def parser() -> argparse.ArgumentParser:
     add("--seeds", type=int, help="number of seeds (default: the protocol's)")
     add("--only_seeds", type=int, nargs="+", metavar="SEED", help="just these seeds, for a part that is merged later")
     add("--only_runs", action="store_true", help="score the runs alone, to be merged with what was measured before")
-    add("--no_baselines", action="store_true", help="leave the baselines out, to be merged with what was measured before")
+    add("--no_baselines", action="store_true", help="score the runs and the training-free graph alone")
     add("--mirror", action="store_true", help="each run, and the training-free graph, with mirrored pictures as well")
     add("--merge", nargs="+", metavar="JSON", help="put parts by seeds or by methods together; evaluates nothing")
     add_data_arguments(made)

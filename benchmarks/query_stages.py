@@ -127,7 +127,7 @@ class Query:
 
     @torch.no_grad()
     def staged(self, clock: Stopwatch) -> np.ndarray:
-        """The same, each stage timed; the parts inside the network and the backbone by hooks."""
+        """The same, each stage timed; the parts inside the network and the backbone by `watched`."""
         rgb = clock("decode", lambda: load_image(self.path))
         query = clock("prepare", lambda: self.store.from_image(rgb))
         task = FewShotTask(1, self.support, [query])
@@ -245,7 +245,7 @@ def resident(entry: str) -> float:
 
 
 def watched(query: Query) -> Stopwatch:
-    """A clock for the stages of the query; those inside the backbone and the network by hooks."""
+    """A clock for the stages of the query; those inside the backbone and the network by hooks, or around a method."""
     clock = Stopwatch(query.device)
     clock.watch(query.store.backbone, "backbone")
     if query.method == "graph":
@@ -257,8 +257,8 @@ def watched(query: Query) -> Stopwatch:
         if network.pyramid is not None:
             clock.watch(network.pyramid, "pyramid")
         clock.watch(network.upsample, "upsample")
-        refine = network.look_again
-        vars(network)["look_again"] = lambda *given: clock("refinement", lambda: refine(*given))
+        refine = network.refined
+        vars(network)["refined"] = lambda *given: clock("refinement", lambda: refine(*given))
     return clock
 
 

@@ -165,9 +165,11 @@ class ModelConfig:
         evidence: Feed the class-wise evidence.
         pyramid: Channels of the convolutions that look at evidence and features from coarse to fine; 0: the nodes get
             the evidence as it is.
-        discriminant: How much a ridge regression on the supports counts, once the network is trained; 0: not at all.
+        discriminant: How much a ridge regression on several supports counts, once the network is trained; 0: not at
+            all. It is part of the evidence.
         self_support: How much a query's own likely parts of a class count, once the network is trained; 0: not at all.
-        diffusion: How far labels spread along the lattice, once the network is trained; in [0, 1), 0: not at all.
+        diffusion: How far labels spread among neighbours, less where features or colours (`graph.color_feature`)
+            differ, once the network is trained; in [0, 1), 0: not at all.
         edge_features: Let the 3-d edge features bias attention.
         target: Keep a slowly following copy of the encoder, and a predictor of it: what `loss.unsup_form` "bgrl" needs.
     """

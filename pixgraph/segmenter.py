@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -183,8 +183,11 @@ class FewShotSegmenter:
         alone = tile_alone = [self._method.store.from_image(rgb) for rgb in others]
         if self.tiling is not None and self.tile_supports == "scaled":
             tile = self.tiling.tile
-            windows = [window for one in supports for window in one.windows(tile)]
-            tile_support = self._labelled(windows, found)
+            tile_support = [
+                replace(window, photograph=str(number))
+                for number, one in enumerate(supports)
+                for window in self._labelled(one.windows(tile), found)
+            ]
             tile_alone = [self._method.store.from_image(middle_window(rgb, tile)) for rgb in others]
         # Only now, when nothing can fail any more: a failed fit leaves the earlier one.
         self._support, self._tile_support = support, tile_support

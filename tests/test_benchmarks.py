@@ -215,6 +215,15 @@ def test_by_default_the_variants_that_change_something_are_trained():
     assert set(variants.VARIANTS) - set(variants.applicable(base)) == {"no-augmentation", "no-extra"}
 
 
+def test_variants_that_share_weights_change_only_what_a_trained_network_does():
+    variants = script("ablation_variants").VARIANTS.values()
+    sharing = [variant for variant in variants if variant.weights]
+    assert len(sharing) >= 3
+    for variant in sharing:
+        assert set(variant.changes) <= {"model.discriminant", "model.self_support", "model.diffusion"}
+        assert variant.weights == variant.against
+
+
 def test_differences_are_taken_seed_by_seed():
     report = script("ablation_report")
     miou = {"full/0": 0.5, "full/1": 0.3, "no-supcon/0": 0.4, "no-supcon/1": 0.1, "label20/0": 0.2}

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -7,6 +9,7 @@ from pixgraph import FewShotSegmenter
 from pixgraph.config import GraphConfig
 from pixgraph.data.images import MAX_PIXELS, read_image
 from pixgraph.errors import ConfigError, NotFittedError
+from pixgraph.models.evidence import count_shots
 from pixgraph.tile_supports import WINDOWS, middle_window, support_windows
 from pixgraph.tiling import Tiling, blended_strips, cut_tile, tiling_of
 
@@ -236,6 +239,17 @@ def test_unlabelled_pictures_are_shown_at_the_scale_of_the_tiles():
     segmenter.fit(*scene(0), unlabelled=[scene(5)[0]])
     assert segmenter._tile_unlabelled[0].size == (64, 64)
     assert segmenter.predict(scene(6, 64, 100)[0])[0].shape == (64, 100)
+
+
+def test_windows_of_one_photograph_are_one_support():
+    support = [scene(seed, 300, 300) for seed in (0, 1)]
+    segmenter = FewShotSegmenter("propagate", size=64, device="cpu", tile=64)
+    segmenter.fit([rgb for rgb, _ in support], [mask for _, mask in support])
+    windows = segmenter._tile_support
+    assert len(windows) > 4
+    assert [p.photograph for p in windows] == sorted(p.photograph for p in windows)
+    assert count_shots(windows, 1) == count_shots(segmenter._support, 1) == 2
+    assert count_shots([replace(p, photograph=None) for p in windows], 1) > 2
 
 
 def test_4096_pixels_a_side_can_be_read(tmp_path):

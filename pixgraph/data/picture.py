@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 
@@ -19,6 +19,7 @@ class Picture:
         label: (H, W) int64: 0 background, 1..N the ways of the task, 254 not marked (`UNLABELLED`), 255 unknown; `None`
             when nothing is known.
         rough: (H, W) bool: where `label` is only likely, as inside a box; `None`: nowhere.
+        photograph: What windows of one photograph have in common; `None`: this is a whole one.
     """
 
     key: str
@@ -27,12 +28,14 @@ class Picture:
     size: tuple[int, int]
     label: torch.Tensor | None = None
     rough: torch.Tensor | None = None
+    photograph: str | None = None
 
     def to(self, device: torch.device | str) -> Picture:
         """The picture with all its tensors on `device`."""
         label = None if self.label is None else self.label.to(device)
         rough = None if self.rough is None else self.rough.to(device)
-        return Picture(self.key, self.rgb.to(device), [f.to(device) for f in self.features], self.size, label, rough)
+        features = [f.to(device) for f in self.features]
+        return replace(self, rgb=self.rgb.to(device), features=features, label=label, rough=rough)
 
 
 @dataclass

@@ -6,7 +6,7 @@ With y0 what is known of each node, and W the weights w of the edges into each n
 
 cos between the features at both ends of an edge, d their colour difference on lattice edges and 0 on others, g a
 constant of the kind of edge: the iteration of Zhou et al., Learning with Local and Global Consistency (NIPS 2003), with
-rows that sum to one. Nodes without incoming weight keep what is known of them.
+rows that sum to one. Nodes that no edge with g > 0 leads to keep what is known of them.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ FEATURE = 5.0
 """c and f, chosen on validation classes."""
 
 
+@torch.no_grad()
 def incoming_shares(
     graph: Graph, order: EdgeOrder, unit: torch.Tensor, kinds: dict[EdgeKind, float], color: float, feature: float
 ) -> torch.Tensor:
@@ -34,14 +35,16 @@ def incoming_shares(
     Args:
         graph: V nodes; edata ``kind`` and ``feature``.
         order: `edge_order` of it, of E' edges.
-        unit: (V, C) features of unit length; only those at the ends of edges that count matter.
+        unit: (V, C) features of unit length; only those at the ends of edges with g > 0 matter.
         kinds: The constant g of each kind of edge, not negative; edges of other kinds carry nothing.
         color: c.
         feature: f.
 
     Returns:
-        (E',): for each node that an edge with g > 0 leads to, they sum to one; for others they are zero.
+        (E',), at least in single precision, without a gradient: for each node that an edge with g > 0 leads to, they
+        sum to one; for others they are zero.
     """
+    unit = unit.to(torch.promote_types(unit.dtype, torch.float32))
     scale = unit.new_zeros(len(EdgeKind))
     for kind, value in kinds.items():
         scale[kind] = value
@@ -51,7 +54,7 @@ def incoming_shares(
     hindrance = feature * (1 - cosine) + color * difference * (of_edge == EdgeKind.LATTICE)
     weight = scale.index_select(0, of_edge) * torch.exp(-hindrance)
     total = weight.new_zeros(order.size).index_add_(0, order.dst, weight)
-    return weight / total.clamp_min(1e-12).index_select(0, order.dst)
+    return weight / total.clamp_min(torch.finfo(total.dtype).tiny).index_select(0, order.dst)
 
 
 def diffuse(order: EdgeOrder, shares: torch.Tensor, start: torch.Tensor, alpha: float, steps: int) -> torch.Tensor:

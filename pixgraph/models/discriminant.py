@@ -22,6 +22,17 @@ import torch.nn.functional as F
 from pixgraph.models.levels import resample
 
 
+def trust_in(shots: float) -> float:
+    """How much the regression tells with K supports a class, 1 - 1 / K.
+
+    From a single picture it learns what sets this picture apart, not the class.
+
+    Args:
+        shots: K; less than one counts as one.
+    """
+    return 1 - 1 / max(1.0, shots)
+
+
 class Discriminant(NamedTuple):
     """A linear score of each class.
 

@@ -27,6 +27,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from pixgraph.data.picture import Picture
 from pixgraph.models.cell_labels import label_areas
 from pixgraph.models.discriminant import Discriminant, fit_discriminant, joint_cells
 from pixgraph.models.levels import at_most, coarse_levels
@@ -129,10 +130,15 @@ def unit_cells(maps: Sequence[torch.Tensor], side: int) -> list[QueryCells]:
     return [QueryCells(F.normalize(m.flatten(1).T, dim=1), *m.shape[-2:]) for m in pooled]
 
 
-def count_shots(label: torch.Tensor, n_way: int) -> float:
-    """Mean number of supports that show a class; label (B, H, W) in 0..n_way, or 254 or 255 where it is not known."""
-    shown = [(label == n).flatten(1).any(1).sum() for n in range(1, n_way + 1)]
-    return float(torch.stack(shown).float().mean())
+def count_shots(support: Sequence[Picture], n_way: int) -> float:
+    """Mean number of photographs that show a class; windows of one photograph count once."""
+    shown = {
+        (way, picture.photograph or number)
+        for number, picture in enumerate(support)
+        for way in range(1, n_way + 1)
+        if picture.label is not None and (picture.label == way).any()
+    }
+    return len(shown) / n_way
 
 
 def hard_sides(weight: torch.Tensor, known: torch.Tensor) -> torch.Tensor:

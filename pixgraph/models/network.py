@@ -55,7 +55,7 @@ class Output:
 
     Attributes:
         logits: For each query (N, h, w): class logits against a background of zero, refined.
-        node_logits: For each query (N, rows, columns): the decoder's own logits at its nodes.
+        node_logits: For each query (N, rows, columns): the same at its nodes; in training those of the decoder itself.
         metric_logits: For each query (N, rows, columns): logits from the learnt metric's evidence alone.
         embedding: (V, D) unit vectors of all nodes in the learnt metric, for the node contrasts.
         stage_logits: In training, for each encoder block but the last, what `metric_logits` would be after it.
@@ -76,7 +76,7 @@ class SupportSide:
         statistics: Mean and standard deviation of each channel over the supports.
         maps: Standardised maps of each support.
         evidence: What evidence of the backbone's levels needs, unless it is switched off.
-        coarse: Levels on which a query is compared with itself, counted without the finest.
+        coarse: Levels on which a query's cells are compared with each other, counted without the finest.
         shots: Supports a class, on average.
     """
 
@@ -164,7 +164,9 @@ class PixGraphNet(NodeEncoder):
         evidence, metric, regressed = self.gather_evidence(side, others, own, grids, embedding, cells, first)
         x = self.enter_decoder(states, evidence, label_states(label[first:], task.n_way))
         x = run_blocks(self.decoder, graph, x, None if memory is None else memory.decoded, every=False)[-1]
-        scores = self.look_again(graph, self.head(x)[..., 0], others, own, regressed, grids, side)  # (V - first, N)
+        queries = len(task.query)
+        scores = self.head(x)[..., 0]  # (V - first, N)
+        scores = self.refined(scores, graph, side, others[:queries], own, regressed, grids[:queries])
         logits, node_logits = [], []
         for picture, maps, grid in zip(task.query, others, grids, strict=False):
             node_logits.append(grid.image(scores, first))
@@ -217,26 +219,36 @@ class PixGraphNet(NodeEncoder):
         evidence = self.level_evidence.prepare(stacked, labels, task.n_way) if self.config.evidence else None
         first = self.level_evidence.first
         coarse = [i - first for i in coarse_levels(task.support[0].features, labels.shape[1]) if i >= first]
-        return SupportSide(statistics, maps, evidence, coarse, count_shots(labels, task.n_way))
+        return SupportSide(statistics, maps, evidence, coarse, count_shots(task.support, task.n_way))
 
-    def look_again(
+    def refined(
         self,
-        graph: Graph,
         logits: torch.Tensor,
-        maps: list[list[torch.Tensor]],
-        own: list[list[QueryCells]],
+        graph: Graph,
+        side: SupportSide,
+        queries: list[list[torch.Tensor]],
+        cells: list[list[QueryCells]],
         scores: list[torch.Tensor],
         places: list[PicturePlace],
-        side: SupportSide,
     ) -> torch.Tensor:
-        """Logits (V - first, N) as `pixgraph.models.refinement` makes them; in training they stay as they are."""
-        if self.training or not (self.config.discriminant or self.config.self_support or self.config.diffusion):
+        """Logits (V - first, N) as `pixgraph.models.refinement` makes them; in training they stay as they are.
+
+        Args:
+            logits: What the decoder says.
+            graph: The task graph.
+            side: The supports.
+            queries: Standardised maps of each query.
+            cells: Their cells on each level but the finest.
+            scores: What `gather_evidence` gave.
+            places: Where their nodes are.
+        """
+        config = self.config
+        if self.training or not (config.discriminant or config.self_support or config.diffusion):
             return logits
-        first = graph.num_nodes() - len(logits)
-        finest = side.coarse[0] + self.level_evidence.first
-        lattice = Lattice(graph, first, places, [m[finest] for m in maps], self.config.diffusion)
-        cells = [[units[i] for i in side.coarse] for units in own]
-        return refine(logits, lattice, places[: len(own)], cells, scores, side.shots, self.config)
+        maps = [levels[self.level_evidence.first + side.coarse[0]] for levels in queries]
+        lattice = Lattice(graph, graph.num_nodes() - len(logits), places, maps, config.diffusion)
+        coarse = [[units[i] for i in side.coarse] for units in cells]
+        return refine(logits, lattice, places, coarse, scores, side.shots, config)
 
     def enter_decoder(self, states: torch.Tensor, evidence: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
         """Class-wise states (V, N, C) before the first decoder block."""

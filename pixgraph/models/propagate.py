@@ -37,7 +37,7 @@ from pixgraph.graph.task import attach_queries
 from pixgraph.models.cell_labels import label_areas
 from pixgraph.models.completion import MarkCompleter
 from pixgraph.models.diffusion import ALONG_LATTICE, COLOR, FEATURE, diffuse, incoming_shares
-from pixgraph.models.discriminant import Discriminant, fit_discriminant, joint_cells
+from pixgraph.models.discriminant import Discriminant, fit_discriminant, joint_cells, trust_in
 from pixgraph.models.evidence import SUPPORT_CELLS, QueryCells, count_shots, unit_cells
 from pixgraph.models.levels import Statistics, at_most, coarse_levels, level_statistics, standardise
 from pixgraph.models.nodes import node_grids, support_places
@@ -165,6 +165,8 @@ class PropagatePredictor:
     ) -> torch.Tensor:
         """Y after the last step at all nodes but the supports, whose unit features stand first in `feature`."""
         d, label, ways = self.diffusion, supports.part.label, evidence.shape[1]
+        if not d.alpha or not d.steps:
+            return evidence
         fixed = F.one_hot(label.clamp_max(ways - 1), ways).to(evidence) * (label < ways)[:, None]
         order = edge_order(graph, len(label))
         shares = incoming_shares(graph, order, feature, self._kinds(), d.color, d.feature)
@@ -200,8 +202,7 @@ class PropagatePredictor:
             log_weight.append(weights[level.shape[-2], level.shape[-1]])  # -inf where a class is not
         places = support_places(part.graph(), task)
         sampled = [place.collect(m[0]) for place, m in zip(places, maps, strict=True)]
-        shots = count_shots(label, task.n_way)
-        mix = self.diffusion.mix * (1 - 1 / max(shots, 1))
+        mix = self.diffusion.mix * trust_in(count_shots(task.support, task.n_way))
         discriminant = self._discriminant(stacked, label, task.n_way) if mix else None
         unit = F.normalize(torch.cat(sampled), dim=1)
         rest = 0.0 if (label == 0).any() else -torch.inf

@@ -4,12 +4,10 @@
     l_n <- l_n + h e_n(D p)                       e_n: self-support (`pixgraph.models.self_support`)
     l_n <- log (D p)_n - log (D p)_0              D: diffusion along the lattice (`pixgraph.models.diffusion`)
 
-where p is the softmax over (0, l_1, ..., l_N) at the nodes. What a network learns about its training classes makes its
-own logits good there, and all this superfluous; on other classes it is not. So it is left out in training: a network
-that is trained with self-support gains less from it (validation classes, 250 steps: 39.0 % mIoU without, 41.1 trained
-with it, 42.7 where only the finished network has it).
-
-K is the number of supports a class: from a single one a regression learns what sets this picture apart, not the class.
+where p is the softmax over (0, l_1, ..., l_N) at the nodes, and K the number of supports a class. What a network learns
+about its training classes makes its own logits good there, and all this superfluous; on other classes it is not. So it
+is left out in training: a network that is trained with self-support gains less from it (validation classes, 250 steps:
+39.0 % mIoU without, 41.1 trained with it, 42.7 where only the finished network has it).
 """
 
 from __future__ import annotations
@@ -23,6 +21,7 @@ from pixgraph.config import ModelConfig
 from pixgraph.graph.backend import Graph
 from pixgraph.graph.edge_order import EdgeOrder, edge_order
 from pixgraph.models.diffusion import ALONG_LATTICE, COLOR, FEATURE, diffuse, incoming_shares
+from pixgraph.models.discriminant import trust_in
 from pixgraph.models.evidence import QueryCells
 from pixgraph.models.places import PicturePlace
 from pixgraph.models.self_support import self_support
@@ -32,13 +31,13 @@ LEAST = 1e-6  # probability that still has a logarithm
 
 
 class Lattice:
-    """The lattice of the pictures to segment, along which labels spread.
+    """The lattices of the queries in a graph, along which their labels spread.
 
     Args:
-        graph: Its nodes from `first` on belong to the pictures at `places`, in their order.
-        first: Nodes before it neither change nor tell anything.
-        places: Where the nodes are.
-        maps: For each picture features (C, h, w) that say how alike neighbours are.
+        graph: Its nodes from `first` on have logits.
+        first: 0, or the number of support nodes.
+        places: Where the nodes of each query are.
+        maps: For each query features (C, h, w) that say how alike neighbours are.
         alpha: How far labels spread, in [0, 1); 0: not at all.
     """
 
@@ -48,10 +47,10 @@ class Lattice:
         self.alpha, self.first = alpha, first
         self._walk: tuple[EdgeOrder, torch.Tensor] | None = None
         if alpha:
-            nodes = [F.normalize(place.collect(m), dim=1) for place, m in zip(places, maps, strict=True)]
-            supports = nodes[0].new_zeros(places[0].first, nodes[0].shape[1])
+            unit = maps[0].new_zeros(graph.num_nodes(), maps[0].shape[0])
+            for place, features in zip(places, maps, strict=True):
+                unit[place.nodes] = F.normalize(place.collect(features), dim=1)
             order = edge_order(graph, first)
-            unit = torch.cat([supports, *nodes])
             self._walk = order, incoming_shares(graph, order, unit, ALONG_LATTICE, COLOR, FEATURE)
 
     def spread(self, logits: torch.Tensor) -> torch.Tensor:
@@ -78,17 +77,17 @@ def refine(
     Args:
         logits: (V - first, N) of the nodes of `lattice`.
         lattice: Where labels spread.
-        places: Where the nodes of each query are; other nodes are only diffused.
+        places: Where the nodes of each query are; what comes out at others has no meaning.
         cells: For each query its cells of each coarse level.
         discriminants: For each query the scores z (N, h, w); none: the first correction is left out.
-        shots: K; less than one counts as one.
+        shots: K.
         config: The strengths s (`discriminant`) and h (`self_support`).
 
     Returns:
         (V - first, N), at least in single precision.
     """
     logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
-    regressed = config.discriminant * (1 - 1 / max(1.0, shots))
+    regressed = config.discriminant * trust_in(shots)
     if regressed and discriminants:
         found = [place.collect(z) for place, z in zip(places, discriminants, strict=True)]
         logits = _added(logits, regressed, found, places, lattice.first)

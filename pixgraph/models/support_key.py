@@ -19,7 +19,7 @@ class SupportKey:
     def __init__(self, task: FewShotTask) -> None:
         tensors = [t for p in task.support for t in (p.rgb, p.label, p.rough, *p.features)]
         self.tensors = tensors
-        self.rest = (task.n_way, [p.key for p in task.support], [version(t) for t in tensors])
+        self.rest = (task.n_way, [(p.key, p.photograph) for p in task.support], [version(t) for t in tensors])
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, SupportKey) or self.rest != other.rest:

@@ -33,7 +33,7 @@ def walk(graph, unit, color, feature):
         near = torch.exp(-torch.tensor(feature * (1 - float(unit[s].double() @ unit[t].double()))))
         colour = torch.exp(-torch.tensor(color * d)) if k == EdgeKind.LATTICE else 1.0
         matrix[t, s] += KINDS.get(EdgeKind(k), 0.0) * near * colour
-    return matrix / matrix.sum(1, keepdim=True).clamp_min(1e-12)
+    return (matrix / matrix.sum(1, keepdim=True)).nan_to_num(0.0)
 
 
 def _edge_data(graph):
@@ -103,6 +103,39 @@ def test_colours_and_features_hinder_edges_by_the_formula():
     shares = incoming_shares(graph, edge_order(graph), unit, ALONG_LATTICE, 10.0, 3.0)
     odds = torch.exp(torch.tensor(-10 * 0.2 - 3.0))
     torch.testing.assert_close(shares, torch.stack([odds, torch.tensor(1.0)]) / (1 + odds))
+
+
+def test_a_node_that_differs_from_all_still_hears_them():
+    """Orthogonal features and colour differences of 1 and 1.5 at c = 30: weights of e^-35 and e^-50."""
+    edata = {"kind": torch.full((2,), EdgeKind.LATTICE), "feature": torch.tensor([[1.0, 0, 0], [1.5, 0, 0]])}
+    graph = make_graph(torch.tensor([1, 2]), torch.tensor([0, 0]), 3, edata=edata)
+    shares = incoming_shares(graph, edge_order(graph), torch.eye(3), ALONG_LATTICE, 30.0, 5.0)
+    torch.testing.assert_close(shares, torch.tensor([0.0, 15.0]).neg().softmax(0))
+
+
+def test_half_precision_is_computed_in_single():
+    graph, unit = example(6, 30, 0)
+    order = edge_order(graph)
+    shares = incoming_shares(graph, order, unit.half(), KINDS, 10.0, 5.0)
+    assert shares.dtype == torch.float32
+    torch.testing.assert_close(shares, incoming_shares(graph, order, unit, KINDS, 10.0, 5.0), atol=0.01, rtol=0.02)
+
+
+@given(st.integers(0, 10**6))
+@settings(max_examples=10, deadline=None)
+def test_numbers_of_nodes_and_edges_do_not_matter(seed):
+    graph, unit = example(7, 30, seed)
+    rng = torch.Generator().manual_seed(seed)
+    nodes, edges = torch.randperm(7, generator=rng), torch.randperm(30, generator=rng)
+    src, dst = (nodes[ends][edges] for ends in graph.edges())
+    turned = make_graph(src, dst, 7, edata={name: x[edges] for name, x in graph.edata.items()})
+    start = torch.rand(7, 2, generator=rng)
+    back = nodes.argsort()
+    found = []
+    for g, u, y in ((graph, unit, start), (turned, unit[back], start[back])):
+        order = edge_order(g)
+        found.append(diffuse(order, incoming_shares(g, order, u, KINDS, 2.0, 2.0), y, 0.9, 4))
+    torch.testing.assert_close(found[1], found[0][back])
 
 
 @pytest.mark.parametrize(("alpha", "steps"), [(0.0, 5), (0.9, 0)])

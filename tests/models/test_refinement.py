@@ -9,8 +9,11 @@ from pixgraph.config import ModelConfig
 from pixgraph.data.picture import FewShotTask
 from pixgraph.graph.edge_order import edge_order
 from pixgraph.graph.task import task_graph
+from pixgraph.models.cell_labels import label_areas
 from pixgraph.models.diffusion import ALONG_LATTICE, COLOR, FEATURE, diffuse, incoming_shares
+from pixgraph.models.discriminant import fit_discriminant, joint_cells
 from pixgraph.models.evidence import unit_cells
+from pixgraph.models.levels import coarse_levels, level_statistics, resample, standardise
 from pixgraph.models.nodes import node_grids
 from pixgraph.models.refinement import STEPS, Lattice, refine
 from pixgraph.models.self_support import self_support
@@ -81,11 +84,14 @@ def test_a_certain_answer_stays_finite():
     assert refined(graph, places, maps, 1e4 * logits.sign(), diffusion=0.9, self_support=8.0).isfinite().all()
 
 
-def test_half_precision_is_refined_in_single():
+def test_half_precision_is_refined_in_single_and_double_in_double():
     graph, places, maps, logits = example()
-    found = refined(graph, places, maps, logits.bfloat16(), diffusion=0.5)
-    assert found.dtype == torch.float32
-    torch.testing.assert_close(found, refined(graph, places, maps, logits.bfloat16().float(), diffusion=0.5))
+    exact = refined(graph, places, maps, logits.double(), diffusion=0.5)
+    assert exact.dtype == torch.float64
+    assert exact.float().double().ne(exact).any()  # not merely cast back
+    single = refined(graph, places, maps, logits.bfloat16(), diffusion=0.5)
+    assert single.dtype == torch.float32
+    torch.testing.assert_close(single.double(), exact, atol=0.1, rtol=0.02)
 
 
 def answers(some, graph=None, **config):
@@ -99,6 +105,45 @@ def test_each_part_reaches_the_answer_of_the_network(part):
     strength = {"discriminant": 4.0, "self_support": 8.0, "diffusion": 0.9}[part]
     plain, found = answers(some, **OFF)[0], answers(some, **{**OFF, part: strength})[0]
     assert (found - plain).abs().max() > 0.01
+
+
+def query_of(some):
+    """Standardised maps of the query of a task, and the coarse levels: those of its three that count as evidence."""
+    statistics = level_statistics(some.support)
+    return standardise(some.query[0], statistics), coarse_levels(some.support[0].features, 64)
+
+
+@pytest.mark.parametrize("shots", [2, 4])
+def test_the_network_adds_the_regression_with_the_weaker_ridge(shots):
+    some = task(2, shots=shots)
+    plain, found = answers(some, **OFF)[0], answers(some, **{**OFF, "discriminant": 3.0})[0]
+    maps, coarse = query_of(some)
+    statistics = level_statistics(some.support)
+    of_supports = [standardise(p, statistics) for p in some.support]
+    stacked = [torch.stack([m[i] for m in of_supports]) for i in coarse]
+    rows, columns = stacked[0].shape[-2:]
+    areas = label_areas(torch.stack([p.label for p in some.support]), 2, rows, columns)
+    (regression,) = fit_discriminant(joint_cells(stacked, rows, columns), areas[:, 1:], areas.sum(1), [0.1])
+    score = regression.score(joint_cells([maps[i][None] for i in coarse], rows, columns)).T.unflatten(
+        1, (rows, columns)
+    )
+    torch.testing.assert_close(found - plain, 3 * (1 - 1 / shots) * resample(score, SIDE, SIDE), atol=1e-3, rtol=1e-3)
+
+
+def test_the_network_spreads_along_the_features_of_its_finest_coarse_level():
+    some = task(2)
+    graph = task_graph(some, graph_config(), 0)
+    (place,) = node_grids(graph, some)
+    plain, found = answers(some, **OFF)[0], answers(some, **{**OFF, "diffusion": 0.8})[0]
+    maps, coarse = query_of(some)
+    logits = torch.zeros(graph.num_nodes(), 2)
+    logits[place.nodes] = plain.flatten(1).T
+    finest = resample(maps[max(1, coarse[0])], SIDE, SIDE)
+    nodes = torch.cat([torch.zeros(place.first, len(finest)), finest.flatten(1).T])
+    order = edge_order(graph)
+    shares = incoming_shares(graph, order, F.normalize(nodes, dim=1), ALONG_LATTICE, COLOR, FEATURE)
+    expected = diffuse(order, shares, F.pad(logits, (1, 0)).softmax(1), 0.8, STEPS)[place.nodes]
+    torch.testing.assert_close(F.pad(found.flatten(1).T, (1, 0)).softmax(1), expected, atol=1e-4, rtol=1e-3)
 
 
 def test_a_network_in_training_does_without():

@@ -1,13 +1,14 @@
 """Self-support against a loop and three-cell cases, its symmetries, and its place in the network."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
 import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from toy_tasks import graph_config, network, task
+from toy_tasks import graph_config, network, task, with_label
 
 from pixgraph.graph.task import task_graph
 from pixgraph.models.evidence import count_shots, query_cells
@@ -117,8 +118,12 @@ def test_the_network_adds_it_whatever_the_number_of_supports(shots):
     torch.testing.assert_close(once - plain, added, atol=1e-4, rtol=1e-4)
 
 
-def test_shots_are_counted_class_by_class():
+def test_shots_are_photographs_class_by_class():
     label = torch.zeros(3, 2, 2, dtype=torch.int64)
     label[0, 0, 0], label[1, 0, 0], label[2, 0, 0], label[2, 1, 1] = 1, 1, 2, 255
-    assert count_shots(label, 2) == 1.5
-    assert count_shots(label[:1], 2) == 0.5
+    shown = [with_label(old, mask) for old, mask in zip(task(3).support, label, strict=True)]
+    assert count_shots(shown, 2) == 1.5
+    assert count_shots(shown[:1], 2) == 0.5
+    windows = [replace(p, photograph="a") for p in shown[:2]]
+    assert count_shots([*windows, shown[2]], 2) == 1
+    assert count_shots([*windows, replace(shown[1], photograph="b")], 2) == 1

@@ -53,7 +53,8 @@ class SegmentConfig:
             labels that retrieval gives to the training pictures; 0: the one trained beside stays, as without contrasts.
         final_dropout: Inside that classifier.
         sem_ann: Weight of the contrast by annotation; none: the published one, see `relations`.
-        sem_occ: Weight of the contrast by co-occurrence of tags.
+        sem_occ: Weight of the contrast by co-occurrence of tags. Where every picture shows one class it pulls the class
+            and what lies around it together: take 0.
         img_sim: Weight of the contrast by low-level regions.
         feat_aff: Weight of the contrast by affinity of features.
         k_sem_ann: Concentration of the contrast by annotation; none: the published one.
