@@ -11,6 +11,8 @@ rows that sum to one. Nodes that no edge with g > 0 leads to keep what is known 
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 
 from pixgraph.graph.backend import Graph
@@ -26,23 +28,33 @@ FEATURE = 5.0
 """c and f, chosen on validation classes."""
 
 
+class Walk(NamedTuple):
+    """The matrix W of a graph, see `random_walk`.
+
+    Attributes:
+        order: The E' edges into the nodes from `order.first` on.
+        shares: (E',), weight of each edge over the sum of those into the same node.
+        heard: (V - first, 1), one for nodes that an edge with a weight leads to, else zero.
+    """
+
+    order: EdgeOrder
+    shares: torch.Tensor
+    heard: torch.Tensor
+
+
 @torch.no_grad()
-def incoming_shares(
+def random_walk(
     graph: Graph, order: EdgeOrder, unit: torch.Tensor, kinds: dict[EdgeKind, float], color: float, feature: float
-) -> torch.Tensor:
-    """The rows of W.
+) -> Walk:
+    """W, at least in single precision and without a gradient.
 
     Args:
         graph: V nodes; edata ``kind`` and ``feature``.
-        order: `edge_order` of it, of E' edges.
+        order: `edge_order` of it.
         unit: (V, C) features of unit length; only those at the ends of edges with g > 0 matter.
         kinds: The constant g of each kind of edge, not negative; edges of other kinds carry nothing.
         color: c.
         feature: f.
-
-    Returns:
-        (E',), at least in single precision, without a gradient: for each node that an edge with g > 0 leads to, they
-        sum to one; for others they are zero.
     """
     unit = unit.to(torch.promote_types(unit.dtype, torch.float32))
     scale = unit.new_zeros(len(EdgeKind))
@@ -54,27 +66,25 @@ def incoming_shares(
     hindrance = feature * (1 - cosine) + color * difference * (of_edge == EdgeKind.LATTICE)
     weight = scale.index_select(0, of_edge) * torch.exp(-hindrance)
     total = weight.new_zeros(order.size).index_add_(0, order.dst, weight)
-    return weight / total.clamp_min(torch.finfo(total.dtype).tiny).index_select(0, order.dst)
+    shares = weight / total.clamp_min(torch.finfo(total.dtype).tiny).index_select(0, order.dst)
+    return Walk(order, shares, (total > 0).to(total)[:, None])
 
 
-def diffuse(order: EdgeOrder, shares: torch.Tensor, start: torch.Tensor, alpha: float, steps: int) -> torch.Tensor:
+def diffuse(walk: Walk, start: torch.Tensor, alpha: float, steps: int) -> torch.Tensor:
     """The iteration of the module's text.
 
     Args:
-        order: The E' edges into the nodes from `order.first` on.
-        shares: (E',), see `incoming_shares`.
-        start: (V, C), y0; the nodes before `order.first` keep it.
+        walk: W.
+        start: (V, C), y0; the nodes before `walk.order.first` keep it.
         alpha: a in [0, 1).
         steps: Number of steps.
 
     Returns:
         (V - first, C); rows that sum to one keep doing so.
     """
+    order, shares = walk.order, walk.shares.to(start)[None]
     fixed, own = start[: order.first], start[order.first :]
-    if not alpha or not steps:
-        return own
-    heard = sums_in(order, start.new_ones(len(start), 1, 1), shares[None])[:, 0]  # one, or zero
-    restart, y = (1 - alpha * heard) * own, own
+    restart, y = (1 - alpha * walk.heard.to(start)) * own, own
     for _ in range(steps):
-        y = restart + alpha * sums_in(order, torch.cat([fixed, y])[:, None], shares[None])[:, 0]
+        y = restart + alpha * sums_in(order, torch.cat([fixed, y])[:, None], shares)[:, 0]
     return y

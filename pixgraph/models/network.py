@@ -248,7 +248,8 @@ class PixGraphNet(NodeEncoder):
         maps = [levels[self.level_evidence.first + side.coarse[0]] for levels in queries]
         lattice = Lattice(graph, graph.num_nodes() - len(logits), places, maps, config.diffusion)
         coarse = [[units[i] for i in side.coarse] for units in cells]
-        return refine(logits, lattice, places, coarse, scores, side.shots, config)
+        weaker = [joint[:, 0] / SCALE for joint in scores]  # of the two ridges
+        return refine(logits, lattice, places, coarse, weaker, side.shots, config)
 
     def enter_decoder(self, states: torch.Tensor, evidence: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
         """Class-wise states (V, N, C) before the first decoder block."""
@@ -278,7 +279,7 @@ class PixGraphNet(NodeEncoder):
 
         Returns:
             (V - first, N, channels), zero at nodes of other roles; for each query the metric's logits
-            (N, rows, columns); for each the scores (N, h, w) of the weaker ridge, unless evidence is switched off.
+            (N, rows, columns); for each the scores (N, 2, h, w) of the discriminants, unless evidence is switched off.
         """
         n_way = cells.sides.shape[1]
         blocks, metric, scores = [], [], []
@@ -287,7 +288,7 @@ class PixGraphNet(NodeEncoder):
             metric.append(self.metric_image(learnt, grid))
             if side.evidence is not None:
                 fixed = self.level_evidence(maps, units, side.evidence)  # (N, channels, h, w) each
-                scores.append(fixed[-1][:, 0] / SCALE)
+                scores.append(fixed[-1])
                 if self.pyramid is not None:
                     seen = self.pyramid(maps[self.level_evidence.first :], fixed)
                     blocks.append(torch.cat([collect_classes(grid, [seen]), learnt, relative(learnt)], 2))

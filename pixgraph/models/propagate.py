@@ -36,7 +36,7 @@ from pixgraph.graph.support import SupportPart, support_part
 from pixgraph.graph.task import attach_queries
 from pixgraph.models.cell_labels import label_areas
 from pixgraph.models.completion import MarkCompleter
-from pixgraph.models.diffusion import ALONG_LATTICE, COLOR, FEATURE, diffuse, incoming_shares
+from pixgraph.models.diffusion import ALONG_LATTICE, COLOR, FEATURE, diffuse, random_walk
 from pixgraph.models.discriminant import Discriminant, fit_discriminant, joint_cells, trust_in
 from pixgraph.models.evidence import SUPPORT_CELLS, QueryCells, count_shots, unit_cells
 from pixgraph.models.levels import Statistics, at_most, coarse_levels, level_statistics, standardise
@@ -169,8 +169,8 @@ class PropagatePredictor:
             return evidence
         fixed = F.one_hot(label.clamp_max(ways - 1), ways).to(evidence) * (label < ways)[:, None]
         order = edge_order(graph, len(label))
-        shares = incoming_shares(graph, order, feature, self._kinds(), d.color, d.feature)
-        return diffuse(order, shares, torch.cat([fixed, evidence]), d.alpha, d.steps)
+        walk = random_walk(graph, order, feature, self._kinds(), d.color, d.feature)
+        return diffuse(walk, torch.cat([fixed, evidence]), d.alpha, d.steps)
 
     def _kinds(self) -> dict[EdgeKind, float]:
         """Weight g of each kind of edge that carries anything."""

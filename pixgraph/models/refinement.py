@@ -19,8 +19,8 @@ import torch.nn.functional as F
 
 from pixgraph.config import ModelConfig
 from pixgraph.graph.backend import Graph
-from pixgraph.graph.edge_order import EdgeOrder, edge_order
-from pixgraph.models.diffusion import ALONG_LATTICE, COLOR, FEATURE, diffuse, incoming_shares
+from pixgraph.graph.edge_order import edge_order
+from pixgraph.models.diffusion import ALONG_LATTICE, COLOR, FEATURE, Walk, diffuse, random_walk
 from pixgraph.models.discriminant import trust_in
 from pixgraph.models.evidence import QueryCells
 from pixgraph.models.places import PicturePlace
@@ -45,22 +45,20 @@ class Lattice:
         self, graph: Graph, first: int, places: Sequence[PicturePlace], maps: Sequence[torch.Tensor], alpha: float
     ) -> None:
         self.alpha, self.first = alpha, first
-        self._walk: tuple[EdgeOrder, torch.Tensor] | None = None
+        self._walk: Walk | None = None
         if alpha:
             unit = maps[0].new_zeros(graph.num_nodes(), maps[0].shape[0])
             for place, features in zip(places, maps, strict=True):
                 unit[place.nodes] = F.normalize(place.collect(features), dim=1)
-            order = edge_order(graph, first)
-            self._walk = order, incoming_shares(graph, order, unit, ALONG_LATTICE, COLOR, FEATURE)
+            self._walk = random_walk(graph, edge_order(graph, first), unit, ALONG_LATTICE, COLOR, FEATURE)
 
     def spread(self, logits: torch.Tensor) -> torch.Tensor:
         """D p: probabilities (V - first, N + 1) after the diffusion, of logits (V - first, N)."""
         chance = F.pad(logits, (1, 0)).softmax(1)
         if self._walk is None:
             return chance
-        order, shares = self._walk
         start = torch.cat([chance.new_zeros(self.first, chance.shape[1]), chance])
-        return diffuse(order, shares.to(start), start, self.alpha, STEPS)
+        return diffuse(self._walk, start, self.alpha, STEPS)
 
 
 def refine(

@@ -10,7 +10,7 @@ from pixgraph.data.picture import FewShotTask
 from pixgraph.graph.edge_order import edge_order
 from pixgraph.graph.task import task_graph
 from pixgraph.models.cell_labels import label_areas
-from pixgraph.models.diffusion import ALONG_LATTICE, COLOR, FEATURE, diffuse, incoming_shares
+from pixgraph.models.diffusion import ALONG_LATTICE, COLOR, FEATURE, diffuse, random_walk
 from pixgraph.models.discriminant import fit_discriminant, joint_cells
 from pixgraph.models.evidence import unit_cells
 from pixgraph.models.levels import coarse_levels, level_statistics, resample, standardise
@@ -41,8 +41,8 @@ def refined(graph, places, maps, logits, shots=2.0, scores=(), **config):
 def spread_by_hand(graph, places, maps, logits, alpha):
     nodes = torch.cat([torch.zeros(places[0].first, 5), *(m.flatten(1).T for m in maps)])
     order = edge_order(graph)
-    shares = incoming_shares(graph, order, F.normalize(nodes, dim=1), ALONG_LATTICE, COLOR, FEATURE)
-    return diffuse(order, shares, F.pad(logits, (1, 0)).softmax(1), alpha, STEPS)
+    walked = random_walk(graph, order, F.normalize(nodes, dim=1), ALONG_LATTICE, COLOR, FEATURE)
+    return diffuse(walked, F.pad(logits, (1, 0)).softmax(1), alpha, STEPS)
 
 
 def test_without_strengths_nothing_changes():
@@ -141,8 +141,8 @@ def test_the_network_spreads_along_the_features_of_its_finest_coarse_level():
     finest = resample(maps[max(1, coarse[0])], SIDE, SIDE)
     nodes = torch.cat([torch.zeros(place.first, len(finest)), finest.flatten(1).T])
     order = edge_order(graph)
-    shares = incoming_shares(graph, order, F.normalize(nodes, dim=1), ALONG_LATTICE, COLOR, FEATURE)
-    expected = diffuse(order, shares, F.pad(logits, (1, 0)).softmax(1), 0.8, STEPS)[place.nodes]
+    walked = random_walk(graph, order, F.normalize(nodes, dim=1), ALONG_LATTICE, COLOR, FEATURE)
+    expected = diffuse(walked, F.pad(logits, (1, 0)).softmax(1), 0.8, STEPS)[place.nodes]
     torch.testing.assert_close(F.pad(found.flatten(1).T, (1, 0)).softmax(1), expected, atol=1e-4, rtol=1e-3)
 
 
