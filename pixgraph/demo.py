@@ -125,7 +125,8 @@ def evaluation_options(config: Config, folder: Path, episodes: int, seeds: int) 
 
 def photograph(folder: Path, config: Config) -> dict[str, PhotoResult]:
     """Segment the photograph by the trained and the training-free graph, and keep both for the report."""
-    from pixgraph.report.panels import Panel, save_panels
+    from pixgraph.report.panels import Panel
+    from pixgraph.report.sheets import save_sheets
 
     # Coins are small: more pixels than the training had; the network does not mind.
     backbone = replace(config.backbone, size=384)
@@ -139,5 +140,6 @@ def photograph(folder: Path, config: Config) -> dict[str, PhotoResult]:
     results = {name: segment_photo(segmenter) for name, segmenter in segmenters.items()}
     tiles = photo_tiles(results)
     write_photo(tiles, folder / PHOTO)
-    save_panels(folder, "photograph", [Panel("a photograph", "three coins were marked; the others were not", tiles)])
+    coins = Panel("coins", "three were marked by hand; where are the others?", tiles)
+    save_sheets(folder, "photograph", "A real photograph", panels=[coins])
     return results

@@ -63,7 +63,9 @@ def test_the_whole_demo(tmp_path, capsys):
     said = capsys.readouterr().out
     assert f"look at {out / 'index.html'} and {out / PHOTO}" in said
     assert "trained GNN: " in said
-    assert (out / "index.html").is_file()
+    page = (out / "index.html").read_text()
+    assert "<h2>A real photograph</h2>" in page
+    assert page.count(">errors:<") == 1  # the legend of the episodes; the photograph has no truth
     summary = json.loads((out / "summary.json").read_text())
     assert summary["evaluation"]["split"] == "test"
     assert main(argv) == 0
