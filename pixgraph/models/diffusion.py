@@ -14,10 +14,9 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 
-from pixgraph.graph.backend import Graph
-from pixgraph.graph.edge_order import EdgeOrder
-from pixgraph.graph.edge_products import edge_dots, sums_in
+from pixgraph.graph.backend import Graph, incoming
 from pixgraph.graph.edges import EdgeKind
 
 ALONG_LATTICE = {EdgeKind.LATTICE: 1.0}
@@ -28,29 +27,37 @@ FEATURE = 5.0
 """c and f, chosen on validation classes."""
 
 
+CHUNK = 2**18
+"""Numbers gathered at a time from each end of the edges: they fit into a processor's cache."""
+
+
 class Walk(NamedTuple):
-    """The matrix W of a graph, see `random_walk`.
+    """The matrix W of a graph, row by row, without edges that carry nothing; see `random_walk`.
 
     Attributes:
-        order: The E' edges into the nodes from `order.first` on.
+        first: Id of the node of the first row.
+        offsets: (V - first + 1,) int64 where the edges into each node begin and end.
+        src: (E',) int64 ids of their sources.
         shares: (E',), weight of each edge over the sum of those into the same node.
         heard: (V - first, 1), one for nodes that an edge with a weight leads to, else zero.
     """
 
-    order: EdgeOrder
+    first: int
+    offsets: torch.Tensor
+    src: torch.Tensor
     shares: torch.Tensor
     heard: torch.Tensor
 
 
 @torch.no_grad()
 def random_walk(
-    graph: Graph, order: EdgeOrder, unit: torch.Tensor, kinds: dict[EdgeKind, float], color: float, feature: float
+    graph: Graph, first: int, unit: torch.Tensor, kinds: dict[EdgeKind, float], color: float, feature: float
 ) -> Walk:
     """W, at least in single precision and without a gradient.
 
     Args:
         graph: V nodes; edata ``kind`` and ``feature``.
-        order: `edge_order` of it.
+        first: Id of the first node that hears; edges into nodes before it are left out.
         unit: (V, C) features of unit length; only those at the ends of edges with g > 0 matter.
         kinds: The constant g of each kind of edge, not negative; edges of other kinds carry nothing.
         color: c.
@@ -60,14 +67,28 @@ def random_walk(
     scale = unit.new_zeros(len(EdgeKind))
     for kind, value in kinds.items():
         scale[kind] = value
-    of_edge = graph.edata["kind"].index_select(0, order.edges).long()
-    difference = graph.edata["feature"][:, 0].index_select(0, order.edges).to(unit)
-    cosine = edge_dots(None, order, unit[:, None], unit[order.first :, None])[0]
-    hindrance = feature * (1 - cosine) + color * difference * (of_edge == EdgeKind.LATTICE)
-    weight = scale.index_select(0, of_edge) * torch.exp(-hindrance)
-    total = weight.new_zeros(order.size).index_add_(0, order.dst, weight)
-    shares = weight / total.clamp_min(torch.finfo(total.dtype).tiny).index_select(0, order.dst)
-    return Walk(order, shares, (total > 0).to(total)[:, None])
+    ends, src, ids = incoming(graph)
+    begin = int(ends[first])
+    ends, src, ids = ends[first:] - begin, src[begin:].long(), ids[begin:].long()
+    of_edge = graph.edata["kind"].index_select(0, ids).long()
+    weight = scale.index_select(0, of_edge)
+    some = weight.nonzero()[:, 0]
+    dst = torch.repeat_interleave(torch.arange(first, graph.num_nodes(), device=src.device), ends.diff())
+    src, dst, ids, of_edge, weight = (x.index_select(0, some) for x in (src, dst, ids, of_edge, weight))
+    difference = graph.edata["feature"][:, 0].index_select(0, ids).to(unit)
+    hindrance = feature * (1 - _dots(unit, src, dst)) + color * difference * (of_edge == EdgeKind.LATTICE)
+    weight = weight * torch.exp(-hindrance)
+    total = weight.new_zeros(len(ends) - 1).index_add_(0, dst - first, weight)
+    shares = weight / total.clamp_min(torch.finfo(total.dtype).tiny).index_select(0, dst - first)
+    offsets = F.pad(torch.bincount(dst - first, minlength=len(total)).cumsum(0), (1, 0))
+    return Walk(first, offsets, src, shares, (total > 0).to(total)[:, None])
+
+
+def _dots(x: torch.Tensor, src: torch.Tensor, dst: torch.Tensor) -> torch.Tensor:
+    """The product (E',) of the rows of x (V, C) at both ends of each edge."""
+    step = max(1, CHUNK // max(1, x.shape[1]))
+    pieces = zip(src.split(step), dst.split(step), strict=True)
+    return torch.cat([torch.einsum("ec,ec->e", x.index_select(0, s), x.index_select(0, t)) for s, t in pieces])
 
 
 def diffuse(walk: Walk, start: torch.Tensor, alpha: float, steps: int) -> torch.Tensor:
@@ -75,16 +96,19 @@ def diffuse(walk: Walk, start: torch.Tensor, alpha: float, steps: int) -> torch.
 
     Args:
         walk: W.
-        start: (V, C), y0; the nodes before `walk.order.first` keep it.
+        start: (V, C), y0; the nodes before `walk.first` keep it.
         alpha: a in [0, 1).
         steps: Number of steps.
 
     Returns:
         (V - first, C); rows that sum to one keep doing so.
     """
-    order, shares = walk.order, walk.shares.to(start)[None]
-    fixed, own = start[: order.first], start[order.first :]
+    fixed, own = start[: walk.first], start[walk.first :]
     restart, y = (1 - alpha * walk.heard.to(start)) * own, own
-    for _ in range(steps):
-        y = restart + alpha * sums_in(order, torch.cat([fixed, y])[:, None], shares)[:, 0]
+    shares = alpha * walk.shares.to(start)
+    for _ in range(steps if len(shares) else 0):
+        every = torch.cat([fixed, y]) if walk.first else y
+        y = restart + F.embedding_bag(
+            walk.src, every, walk.offsets, mode="sum", per_sample_weights=shares, include_last_offset=True
+        )
     return y

@@ -19,7 +19,7 @@ from typing import NamedTuple
 import torch
 import torch.nn.functional as F
 
-from pixgraph.models.levels import resample
+from pixgraph.models.levels import QueryCells, resample
 
 
 def trust_in(shots: float) -> float:
@@ -62,6 +62,19 @@ def joint_cells(maps: Sequence[torch.Tensor], rows: int, columns: int) -> torch.
     """
     grids = [resample(F.normalize(m, dim=1), rows, columns) for m in maps]
     return torch.cat(grids, 1).permute(0, 2, 3, 1).flatten(0, 2)
+
+
+def score_levels(discriminants: Sequence[Discriminant], levels: Sequence[QueryCells]) -> torch.Tensor:
+    """Scores of the `joint_cells` of several levels on the grid of the first: (N, number of discriminants, h, w).
+
+    Scores and resampling are linear: levels are scored one by one, and no cell with all channels is ever made.
+    """
+    direction = torch.stack([d.direction for d in discriminants], 1)  # (N, R, C)
+    total = torch.stack([d.offset for d in discriminants], 1)[:, :, None, None]
+    parts = direction.split([level.unit.shape[1] for level in levels], 2)
+    for (unit, *grid), part in zip(levels, parts, strict=True):
+        total = total + resample((part @ unit.T).unflatten(2, grid), levels[0].rows, levels[0].columns)
+    return total
 
 
 @torch.no_grad()

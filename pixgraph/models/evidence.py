@@ -29,8 +29,8 @@ from torch import nn
 
 from pixgraph.data.picture import Picture
 from pixgraph.models.cell_labels import label_areas
-from pixgraph.models.discriminant import Discriminant, fit_discriminant, joint_cells
-from pixgraph.models.levels import at_most, coarse_levels
+from pixgraph.models.discriminant import Discriminant, fit_discriminant, joint_cells, score_levels
+from pixgraph.models.levels import QueryCells, at_most, coarse_levels, unit_cells
 
 EVIDENCE = 6
 """Channels of the evidence of one level."""
@@ -44,8 +44,8 @@ SHARPEST = 70.0
 LEAST = 1e-37
 """Keeps a quotient of two such sums defined where both are zero."""
 
-PAIRS = 2**17
-"""Pairs of query and support cells compared at a time: they fit into a processor's cache."""
+PAIRS = 2**19
+"""Pairs of query and support cells compared at a time: smaller pieces take longer to ask for than to compute."""
 
 SUPPORT_CELLS = 16
 QUERY_CELLS = 32
@@ -80,20 +80,6 @@ class SupportCells(NamedTuple):
     prototypes: tuple[torch.Tensor, torch.Tensor]
 
 
-class QueryCells(NamedTuple):
-    """Cells of one level of a query.
-
-    Attributes:
-        unit: (rows * columns, C) features of unit length.
-        rows: Rows of cells.
-        columns: Cells in a row.
-    """
-
-    unit: torch.Tensor
-    rows: int
-    columns: int
-
-
 class SupportEvidence(NamedTuple):
     """What evidence needs of the supports.
 
@@ -122,12 +108,6 @@ def relative(evidence: torch.Tensor, over: int | tuple[int, ...] = 0) -> torch.T
 def query_cells(maps: Sequence[torch.Tensor]) -> list[QueryCells]:
     """Cells of each level but the finest, at most `QUERY_CELLS` a side, of maps (C_l, H_l, W_l), finest level first."""
     return unit_cells(maps[1:] or maps, QUERY_CELLS)
-
-
-def unit_cells(maps: Sequence[torch.Tensor], side: int) -> list[QueryCells]:
-    """Cells of maps (C_l, H_l, W_l), at most so many a side."""
-    pooled = [at_most(m, side) for m in maps]
-    return [QueryCells(F.normalize(m.flatten(1).T, dim=1), *m.shape[-2:]) for m in pooled]
 
 
 def count_shots(support: Sequence[Picture], n_way: int) -> float:
@@ -184,6 +164,33 @@ def support_cells(unit: torch.Tensor, weight: torch.Tensor, known: torch.Tensor)
     )
 
 
+def merge_background(maps: torch.Tensor, area: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Cells of maps, of which four that form a square and show no class are taken together.
+
+    Args:
+        maps: (B, C, h, w).
+        area: (B * h * w, N + 1) share of each cell that background and classes cover.
+
+    Returns:
+        (S, C) features, of squares their mean, and (S, N + 1) areas, of squares the sum.
+    """
+    count, _, rows, columns = maps.shape
+    cells = maps.permute(0, 2, 3, 1).flatten(0, 2)
+    if rows % 2 or columns % 2:
+        return cells, area
+
+    def squares(x: torch.Tensor) -> torch.Tensor:
+        return x.view(count, rows // 2, 2, columns // 2, 2, -1).transpose(2, 3).reshape(len(x) // 4, 4, -1)
+
+    cells, area = squares(cells), squares(area)
+    merged = (area[..., 1:] == 0).flatten(1).all(1)
+    merged, kept = merged.nonzero()[:, 0], (~merged).nonzero()[:, 0]
+    return (
+        torch.cat([cells.index_select(0, kept).flatten(0, 1), cells.index_select(0, merged).mean(1)]),
+        torch.cat([area.index_select(0, kept).flatten(0, 1), area.index_select(0, merged).sum(1)]),
+    )
+
+
 class Evidence(nn.Module):
     """The six evidence channels above, with the two sharpnesses learnt.
 
@@ -205,25 +212,23 @@ class Evidence(nn.Module):
         Returns:
             (P, N, 6): p_1, p_2, d, m, e, c of the module's text.
         """
-        found = []
-        for piece in query.split(max(1, PAIRS // max(1, len(support.unit)))):
-            similarity = piece @ support.unit.T  # (p, S)
-            parts = similarity.split(support.sizes, 1) if support.sizes else ()
-            tops = torch.stack([similarity.new_full((len(piece),), -1.0), *(part.amax(1) for part in parts)], 1)
-            best, rival = (tops[:, :, None].where(side, -1.0).amax(1) for side in (support.sides, ~support.sides))
-            soft = [self._attend(similarity, t, support) for t in self.log_sharpness.exp().clamp_max(SHARPEST)]
-            own, other = (piece @ prototype for prototype in support.prototypes)
-            found.append(torch.stack([*soft, best - rival, best, own - other, own], 2))
-        return torch.cat(found)
-
-    @staticmethod
-    def _attend(similarity: torch.Tensor, t: torch.Tensor, support: SupportCells) -> torch.Tensor:
-        """The channel p of one sharpness (p, N); float16 could not hold the sums."""
-        with torch.autocast(similarity.device.type, enabled=False):
-            s = similarity.to(torch.promote_types(similarity.dtype, torch.float32))
-            mass = (support.area.T.to(s) @ (s * t).exp_().T).T  # (p, N + 1)
-            attended = mass[:, :-1] / mass[:, -1:].clamp_min(LEAST)
-            return torch.sigmoid(torch.logit(attended, eps=1e-4) - support.prior)
+        # float16 could not hold the sums of exponentials; a factor on the queries is one pass over the pairs less.
+        with torch.autocast(query.device.type, enabled=False):
+            precise = query.to(torch.promote_types(query.dtype, torch.float32))
+            mild, sharp = self.log_sharpness.exp().clamp_max(SHARPEST).to(precise)
+            keys, area = (x.to(precise) for x in (support.unit, support.area))
+            tops, masses = [], []
+            for piece in (precise * mild).split(max(1, PAIRS // max(1, len(keys)))):
+                score = piece @ keys.T  # (p, S)
+                parts = score.split(support.sizes, 1) if support.sizes else ()
+                tops.append(torch.stack([-mild.expand(len(piece)), *(part.amax(1) for part in parts)], 1))
+                masses.append(torch.stack([score.exp() @ area, (score * (sharp / mild)).exp_() @ area], 1))
+            top, mass = torch.cat(tops)[:, :, None] / mild, torch.cat(masses)  # (P, G + 1, 1), (P, 2, N + 1)
+            best, rival = (top.where(side, -1.0).amax(1) for side in (support.sides, ~support.sides))
+            attended = mass[..., :-1] / mass[..., -1:].clamp_min(LEAST)
+            soft = torch.sigmoid(torch.logit(attended, eps=1e-4) - support.prior)  # (P, 2, N)
+        own, other = (query @ prototype for prototype in support.prototypes)
+        return torch.stack([*soft.unbind(1), best - rival, best, own - other, own], 2)
 
 
 class LevelEvidence(nn.Module):
@@ -262,8 +267,9 @@ class LevelEvidence(nn.Module):
         cells = []
         for i in range(self.first, len(support)):
             area = areas[grids[i]]
-            unit = F.normalize(pooled[i].permute(0, 2, 3, 1).flatten(0, 2), dim=1)
-            cells.append(support_cells(unit, area[:, 1:].to(unit), area.sum(1).to(unit)))
+            flat, area = merge_background(pooled[i], area.to(pooled[i]))
+            unit = F.normalize(flat, dim=1)
+            cells.append(support_cells(unit, area[:, 1:], area.sum(1)))
         joint = joint_cells([pooled[i] for i in coarse], *grids[coarse[0]])
         area = areas[grids[coarse[0]]].to(joint)
         return SupportEvidence(cells, coarse, fit_discriminant(joint, area[:, 1:], area.sum(1), RIDGES))
@@ -285,8 +291,5 @@ class LevelEvidence(nn.Module):
         for evidence, (unit, *grid), known in zip(self.levels, cells, support.cells, strict=True):
             e = evidence(unit, known)  # (P, N, 6)
             maps.append(e.permute(1, 2, 0).unflatten(2, grid))
-        pooled = [at_most(query[i], QUERY_CELLS)[None] for i in support.coarse]
-        rows, columns = pooled[0].shape[-2:]
-        joint = joint_cells(pooled, rows, columns)
-        scores = torch.stack([d.score(joint) for d in support.discriminants], 2)  # (P, N, 2)
-        return [*maps, SCALE * scores.permute(1, 2, 0).unflatten(2, (rows, columns))]
+        joined = [cells[i - self.first] if i >= self.first else unit_cells(query[:1], QUERY_CELLS)[0] for i in support.coarse]
+        return [*maps, SCALE * score_levels(support.discriminants, joined)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -76,6 +77,31 @@ def at_most(maps: torch.Tensor, cells: int) -> torch.Tensor:
     """Maps (..., H, W) averaged to at most `cells` cells a side."""
     height, width = maps.shape[-2:]
     return resample(maps, min(height, cells), min(width, cells))
+
+
+class QueryCells(NamedTuple):
+    """Cells of one level of a picture.
+
+    Attributes:
+        unit: (rows * columns, C) features of unit length.
+        rows: Rows of cells.
+        columns: Cells in a row.
+    """
+
+    unit: torch.Tensor
+    rows: int
+    columns: int
+
+
+def unit_cells(maps: Sequence[torch.Tensor], side: int) -> list[QueryCells]:
+    """Cells of maps (C_l, H_l, W_l), at most so many a side."""
+    pooled = [at_most(m, side) for m in maps]
+    return [QueryCells(unit_rows(m.flatten(1).T), *m.shape[-2:]) for m in pooled]
+
+
+def unit_rows(x: torch.Tensor) -> torch.Tensor:
+    """Rows (P, C) scaled to unit length."""
+    return F.normalize(x.contiguous(), dim=1)  # of channels that do not lie side by side, ten times as slow
 
 
 def sample_at(maps: torch.Tensor, xy: torch.Tensor, size: Sequence[int]) -> torch.Tensor:

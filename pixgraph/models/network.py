@@ -30,7 +30,6 @@ from pixgraph.models.evidence import (
     SCALE,
     Evidence,
     LevelEvidence,
-    QueryCells,
     SupportCells,
     SupportEvidence,
     count_shots,
@@ -38,7 +37,7 @@ from pixgraph.models.evidence import (
     relative,
     support_cells,
 )
-from pixgraph.models.levels import Statistics, coarse_levels, level_statistics, standardise
+from pixgraph.models.levels import QueryCells, Statistics, coarse_levels, level_statistics, standardise
 from pixgraph.models.nodes import node_grids, support_places
 from pixgraph.models.places import PicturePlace
 from pixgraph.models.pyramid import EvidencePyramid

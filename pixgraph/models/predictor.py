@@ -53,13 +53,15 @@ class GraphPredictor:
 
     def __init__(self, network: PixGraphNet, config: GraphConfig, seed: int = 0) -> None:
         self.network, self.config, self.seed = network, config, seed
+        self._modules = list(network.modules())
         self._complete = MarkCompleter()
         self._supports: tuple[SupportKey, list[int | None], SupportPart, SupportMemory | None] | None = None
 
     @torch.no_grad()
     def predict(self, task: FewShotTask) -> list[torch.Tensor]:
         """Class probabilities of every query, see `Predictor.predict`."""
-        self.network.eval()
+        if self.network.training:  # to say it to all modules takes a millisecond
+            self.network.eval()
         task = self._complete(task)
         part, memory = self._known(task)
         # Without edges that lead from them to the query, unlabelled pictures change nothing.
@@ -74,7 +76,7 @@ class GraphPredictor:
     def _known(self, task: FewShotTask) -> tuple[SupportPart, SupportMemory | None]:
         """What the supports give, kept while the same pictures with the same labels come again to the same weights."""
         key = SupportKey(task)
-        weights = [version(p) for p in self.network.parameters()]
+        weights = [version(p) for module in self._modules for p in module._parameters.values()]
         if self._supports is None or self._supports[0] != key or self._supports[1] != weights:
             part = support_part(task.support, self.config, self.seed)
             memory = None if self.config.both_ways else self.network.remember(part.graph(), task)

@@ -30,7 +30,6 @@ from pixgraph.config import GraphConfig
 from pixgraph.data.picture import FewShotTask, Picture
 from pixgraph.errors import DataError
 from pixgraph.graph.backend import Graph
-from pixgraph.graph.edge_order import edge_order
 from pixgraph.graph.edges import EdgeKind
 from pixgraph.graph.support import SupportPart, support_part
 from pixgraph.graph.task import attach_queries
@@ -38,8 +37,17 @@ from pixgraph.models.cell_labels import label_areas
 from pixgraph.models.completion import MarkCompleter
 from pixgraph.models.diffusion import ALONG_LATTICE, COLOR, FEATURE, diffuse, random_walk
 from pixgraph.models.discriminant import Discriminant, fit_discriminant, joint_cells, trust_in
-from pixgraph.models.evidence import SUPPORT_CELLS, QueryCells, count_shots, unit_cells
-from pixgraph.models.levels import Statistics, at_most, coarse_levels, level_statistics, standardise
+from pixgraph.models.evidence import SUPPORT_CELLS, count_shots
+from pixgraph.models.levels import (
+    QueryCells,
+    Statistics,
+    at_most,
+    coarse_levels,
+    level_statistics,
+    standardise,
+    unit_cells,
+    unit_rows,
+)
 from pixgraph.models.nodes import node_grids, support_places
 from pixgraph.models.places import PicturePlace
 from pixgraph.models.self_support import self_support
@@ -128,7 +136,7 @@ class PropagatePredictor:
             coarse = [maps[i] for i in supports.coarse]
             cells.append(unit_cells(coarse, CELLS))
             evidence.append(self._evidence(coarse, cells[-1], supports, grid))  # (P, N+1)
-            features.append(F.normalize(grid.collect(coarse[0]), dim=1))
+            features.append(unit_rows(grid.collect(coarse[0])))
         evidence[0] = self._look_again(evidence[0], cells[0], grids[0])
         spread = self._diffuse(graph, torch.cat(features), supports, torch.cat(evidence))
         full = grids[0].pixels(spread[: len(grids[0])], (query.rgb.shape[-2], query.rgb.shape[-1]))
@@ -168,8 +176,7 @@ class PropagatePredictor:
         if not d.alpha or not d.steps:
             return evidence
         fixed = F.one_hot(label.clamp_max(ways - 1), ways).to(evidence) * (label < ways)[:, None]
-        order = edge_order(graph, len(label))
-        walk = random_walk(graph, order, feature, self._kinds(), d.color, d.feature)
+        walk = random_walk(graph, len(label), feature, self._kinds(), d.color, d.feature)
         return diffuse(walk, torch.cat([fixed, evidence]), d.alpha, d.steps)
 
     def _kinds(self) -> dict[EdgeKind, float]:

@@ -19,10 +19,9 @@ import torch.nn.functional as F
 
 from pixgraph.config import ModelConfig
 from pixgraph.graph.backend import Graph
-from pixgraph.graph.edge_order import edge_order
 from pixgraph.models.diffusion import ALONG_LATTICE, COLOR, FEATURE, Walk, diffuse, random_walk
 from pixgraph.models.discriminant import trust_in
-from pixgraph.models.evidence import QueryCells
+from pixgraph.models.levels import QueryCells, unit_rows
 from pixgraph.models.places import PicturePlace
 from pixgraph.models.self_support import self_support
 
@@ -49,8 +48,8 @@ class Lattice:
         if alpha:
             unit = maps[0].new_zeros(graph.num_nodes(), maps[0].shape[0])
             for place, features in zip(places, maps, strict=True):
-                unit[place.nodes] = F.normalize(place.collect(features), dim=1)
-            self._walk = random_walk(graph, edge_order(graph, first), unit, ALONG_LATTICE, COLOR, FEATURE)
+                unit[place.nodes] = unit_rows(place.collect(features))
+            self._walk = random_walk(graph, first, unit, ALONG_LATTICE, COLOR, FEATURE)
 
     def spread(self, logits: torch.Tensor) -> torch.Tensor:
         """D p: probabilities (V - first, N + 1) after the diffusion, of logits (V - first, N)."""

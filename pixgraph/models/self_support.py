@@ -21,8 +21,7 @@ from collections.abc import Sequence
 import torch
 import torch.nn.functional as F
 
-from pixgraph.models.evidence import QueryCells
-from pixgraph.models.levels import resample
+from pixgraph.models.levels import QueryCells, resample
 from pixgraph.models.places import PicturePlace
 
 CONFIDENT = 0.6

@@ -7,7 +7,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pixgraph.graph.backend import make_graph, to_edge_graph
-from pixgraph.graph.edge_order import edge_order
 from pixgraph.graph.edges import EdgeKind
 from pixgraph.models.diffusion import ALONG_LATTICE, diffuse, random_walk
 
@@ -45,8 +44,7 @@ def _edge_data(graph):
 def test_steps_are_those_of_the_matrix(nodes, edges, first, seed):
     first = min(first, nodes - 1)
     graph, unit = example(nodes, edges, seed)
-    order = edge_order(graph, first)
-    walked = random_walk(graph, order, unit, KINDS, 3.0, 2.0)
+    walked = random_walk(graph, first, unit, KINDS, 3.0, 2.0)
     start = torch.rand(nodes, 2, generator=torch.Generator().manual_seed(seed))
     found = diffuse(walked, start, 0.8, 3)
     matrix = walk(graph, unit, 3.0, 2.0)
@@ -60,8 +58,7 @@ def test_steps_are_those_of_the_matrix(nodes, edges, first, seed):
 
 def test_many_steps_reach_the_closed_form():
     graph, unit = example(8, 60, 1)
-    order = edge_order(graph)
-    walked = random_walk(graph, order, unit, KINDS, 1.0, 1.0)
+    walked = random_walk(graph, 0, unit, KINDS, 1.0, 1.0)
     start = torch.rand(8, 2, generator=torch.Generator().manual_seed(2))
     matrix = walk(graph, unit, 1.0, 1.0)
     assert (matrix.sum(1) > 0).all()
@@ -73,8 +70,7 @@ def test_many_steps_reach_the_closed_form():
 @settings(max_examples=20, deadline=None)
 def test_probabilities_stay_probabilities(seed):
     graph, unit = example(7, 30, seed)
-    order = edge_order(graph)
-    walked = random_walk(graph, order, unit, KINDS, 5.0, 5.0)
+    walked = random_walk(graph, 0, unit, KINDS, 5.0, 5.0)
     start = torch.randn(7, 3, generator=torch.Generator().manual_seed(seed)).softmax(1)
     start[:, 2] = 0  # a class that is nowhere
     start = start / start.sum(1, keepdim=True)
@@ -89,8 +85,7 @@ def test_a_node_that_nothing_leads_to_keeps_what_is_known_of_it():
     """Edges 0 -> 1 on the lattice, 1 -> 0 of a kind that carries nothing; nobody leads to 2."""
     edata = {"kind": torch.tensor([EdgeKind.LATTICE, EdgeKind.FG_FG]), "feature": torch.zeros(2, 3)}
     graph = make_graph(torch.tensor([0, 1]), torch.tensor([1, 0]), 3, edata=edata)
-    order = edge_order(graph)
-    walked = random_walk(graph, order, torch.eye(3), ALONG_LATTICE, 1.0, 1.0)
+    walked = random_walk(graph, 0, torch.eye(3), ALONG_LATTICE, 1.0, 1.0)
     start = torch.tensor([[1.0], [0.0], [5.0]])
     torch.testing.assert_close(diffuse(walked, start, 0.5, 1), torch.tensor([[1.0], [0.5], [5.0]]))
 
@@ -100,7 +95,7 @@ def test_colours_and_features_hinder_edges_by_the_formula():
     edata = {"kind": torch.full((2,), EdgeKind.LATTICE), "feature": torch.tensor([[0.2, 0, 0], [0.0, 0, 0]])}
     graph = make_graph(torch.tensor([1, 2]), torch.tensor([0, 0]), 3, edata=edata)
     unit = torch.tensor([[1.0, 0.0], [0.0, 1.0], [1.0, 0.0]])
-    shares = random_walk(graph, edge_order(graph), unit, ALONG_LATTICE, 10.0, 3.0).shares
+    shares = random_walk(graph, 0, unit, ALONG_LATTICE, 10.0, 3.0).shares
     odds = torch.exp(torch.tensor(-10 * 0.2 - 3.0))
     torch.testing.assert_close(shares, torch.stack([odds, torch.tensor(1.0)]) / (1 + odds))
 
@@ -109,16 +104,15 @@ def test_a_node_that_differs_from_all_still_hears_them():
     """Orthogonal features and colour differences of 1 and 1.5 at c = 30: weights of e^-35 and e^-50."""
     edata = {"kind": torch.full((2,), EdgeKind.LATTICE), "feature": torch.tensor([[1.0, 0, 0], [1.5, 0, 0]])}
     graph = make_graph(torch.tensor([1, 2]), torch.tensor([0, 0]), 3, edata=edata)
-    shares = random_walk(graph, edge_order(graph), torch.eye(3), ALONG_LATTICE, 30.0, 5.0).shares
+    shares = random_walk(graph, 0, torch.eye(3), ALONG_LATTICE, 30.0, 5.0).shares
     torch.testing.assert_close(shares, torch.tensor([0.0, 15.0]).neg().softmax(0))
 
 
 def test_half_precision_is_computed_in_single():
     graph, unit = example(6, 30, 0)
-    order = edge_order(graph)
-    shares = random_walk(graph, order, unit.half(), KINDS, 10.0, 5.0).shares
+    shares = random_walk(graph, 0, unit.half(), KINDS, 10.0, 5.0).shares
     assert shares.dtype == torch.float32
-    torch.testing.assert_close(shares, random_walk(graph, order, unit, KINDS, 10.0, 5.0).shares, atol=0.01, rtol=0.02)
+    torch.testing.assert_close(shares, random_walk(graph, 0, unit, KINDS, 10.0, 5.0).shares, atol=0.01, rtol=0.02)
 
 
 @given(st.integers(0, 10**6))
@@ -133,17 +127,15 @@ def test_numbers_of_nodes_and_edges_do_not_matter(seed):
     back = nodes.argsort()
     found = []
     for g, u, y in ((graph, unit, start), (turned, unit[back], start[back])):
-        order = edge_order(g)
-        found.append(diffuse(random_walk(g, order, u, KINDS, 2.0, 2.0), y, 0.9, 4))
+        found.append(diffuse(random_walk(g, 0, u, KINDS, 2.0, 2.0), y, 0.9, 4))
     torch.testing.assert_close(found[1], found[0][back])
 
 
 @pytest.mark.parametrize(("alpha", "steps"), [(0.0, 5), (0.9, 0)])
 def test_no_way_to_go_changes_nothing(alpha, steps):
     graph, unit = example(5, 20, 0)
-    order = edge_order(graph, 1)
     start = torch.rand(5, 2)
-    walked = random_walk(graph, order, unit, KINDS, 1.0, 1.0)
+    walked = random_walk(graph, 1, unit, KINDS, 1.0, 1.0)
     assert torch.equal(diffuse(walked, start, alpha, steps), start[1:])
 
 
@@ -152,6 +144,5 @@ def test_dgl_is_not_needed():
     start = torch.rand(9, 2)
     found = []
     for kind in (graph, to_edge_graph(graph)):
-        order = edge_order(kind)
-        found.append(diffuse(random_walk(kind, order, unit, KINDS, 2.0, 2.0), start, 0.9, 5))
+        found.append(diffuse(random_walk(kind, 0, unit, KINDS, 2.0, 2.0), start, 0.9, 5))
     torch.testing.assert_close(*found)

@@ -7,12 +7,11 @@ from toy_tasks import graph_config, network, task
 
 from pixgraph.config import ModelConfig
 from pixgraph.data.picture import FewShotTask
-from pixgraph.graph.edge_order import edge_order
 from pixgraph.graph.task import task_graph
 from pixgraph.models.cell_labels import label_areas
 from pixgraph.models.diffusion import ALONG_LATTICE, COLOR, FEATURE, diffuse, random_walk
 from pixgraph.models.discriminant import fit_discriminant, joint_cells
-from pixgraph.models.evidence import unit_cells
+from pixgraph.models.levels import unit_cells
 from pixgraph.models.levels import coarse_levels, level_statistics, resample, standardise
 from pixgraph.models.nodes import node_grids
 from pixgraph.models.refinement import STEPS, Lattice, refine
@@ -40,8 +39,7 @@ def refined(graph, places, maps, logits, shots=2.0, scores=(), **config):
 
 def spread_by_hand(graph, places, maps, logits, alpha):
     nodes = torch.cat([torch.zeros(places[0].first, 5), *(m.flatten(1).T for m in maps)])
-    order = edge_order(graph)
-    walked = random_walk(graph, order, F.normalize(nodes, dim=1), ALONG_LATTICE, COLOR, FEATURE)
+    walked = random_walk(graph, 0, F.normalize(nodes, dim=1), ALONG_LATTICE, COLOR, FEATURE)
     return diffuse(walked, F.pad(logits, (1, 0)).softmax(1), alpha, STEPS)
 
 
@@ -140,8 +138,7 @@ def test_the_network_spreads_along_the_features_of_its_finest_coarse_level():
     logits[place.nodes] = plain.flatten(1).T
     finest = resample(maps[max(1, coarse[0])], SIDE, SIDE)
     nodes = torch.cat([torch.zeros(place.first, len(finest)), finest.flatten(1).T])
-    order = edge_order(graph)
-    walked = random_walk(graph, order, F.normalize(nodes, dim=1), ALONG_LATTICE, COLOR, FEATURE)
+    walked = random_walk(graph, 0, F.normalize(nodes, dim=1), ALONG_LATTICE, COLOR, FEATURE)
     expected = diffuse(walked, F.pad(logits, (1, 0)).softmax(1), 0.8, STEPS)[place.nodes]
     torch.testing.assert_close(F.pad(found.flatten(1).T, (1, 0)).softmax(1), expected, atol=1e-4, rtol=1e-3)
 
