@@ -9,7 +9,7 @@ from pixgraph import FewShotSegmenter
 from pixgraph.config import GraphConfig
 from pixgraph.data.images import MAX_PIXELS, read_image
 from pixgraph.errors import ConfigError, NotFittedError
-from pixgraph.models.evidence import count_shots
+from pixgraph.models.support_cells import count_shots
 from pixgraph.tile_supports import WINDOWS, middle_window, support_windows
 from pixgraph.tiling import Tiling, blended_strips, cut_tile, tiling_of
 

@@ -46,6 +46,7 @@ def edge_dots(graph: Graph | None, order: EdgeOrder, at_src: Tensor, at_dst: Ten
     step = max(1, min(_step(heads * depth, at_src), len(order.src)))
     # Two buffers for all chunks: fresh memory would cost more than what is done with it.
     left, right = (src.new_empty(step, src.shape[1]) for _ in range(2))
+    ones = torch.block_diag(*[src.new_ones(1, depth)] * min(HEADS, heads))
     for start, end, first, degree in _chunks(order, step):
         gathered = torch.index_select(src, 0, order.src[start:end], out=left[: end - start])  # (e, H * D)
         if degree:
@@ -54,7 +55,7 @@ def edge_dots(graph: Graph | None, order: EdgeOrder, at_src: Tensor, at_dst: Ten
             gathered.unflatten(0, (-1, degree)).mul_(here.unsqueeze(1))
         else:
             gathered.mul_(torch.index_select(dst, 0, order.dst[start:end], out=right[: end - start]))
-        _head_sums(gathered, depth, out[:, start:end])
+        _head_sums(gathered, ones, depth, out[:, start:end])
     return out
 
 
@@ -134,13 +135,12 @@ def _add_at(out: Tensor, rows: Tensor, ends: Tensor, x: Tensor, weight: Tensor) 
     return out
 
 
-def _head_sums(product: Tensor, depth: int, out: Tensor) -> None:
-    """Sums over each head's channels: (e, H * D) into (H, e)."""
+def _head_sums(product: Tensor, ones: Tensor, depth: int, out: Tensor) -> None:
+    """Sums over each head's channels: (e, H * D) into (H, e); ones stand where channel and head belong together."""
     if product.device.type != "cpu":
         out.copy_(product.unflatten(1, (-1, depth)).sum(-1).t())
         return
     # A product with blocks of ones, a few heads at a time: four times as fast as a sum over so short a dimension.
-    ones = torch.block_diag(*[product.new_ones(1, depth)] * min(HEADS, len(out)))
     for h in range(0, len(out), HEADS):
         part = product[:, h * depth : (h + HEADS) * depth]
         heads = part.shape[1] // depth

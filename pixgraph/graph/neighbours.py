@@ -183,7 +183,7 @@ def search(p: Tensor, q: Tensor, k: int, own: Tensor | None, metric: Metric) -> 
         Indices (m, k) int64 and distances (m, k) float32 in the scale of `p`.
     """
     enough = min(len(p), 4 * k + 64) if p.shape[1] else 0  # without coordinates all are equally near
-    count = k + (own is not None) + 1
+    count = k + (own is not None) + 2  # one more than it takes to see a tie: hardly a row is searched again
     if count >= enough:
         return rank_all(p, q, k, own, metric)
     propose = choose_engine(p, metric)

@@ -24,19 +24,15 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
-import torch.nn.functional as F
 from torch import nn
 
-from pixgraph.data.picture import Picture
 from pixgraph.models.cell_labels import label_areas
 from pixgraph.models.discriminant import Discriminant, fit_discriminant, joint_cells, score_levels
-from pixgraph.models.levels import QueryCells, at_most, coarse_levels, unit_cells
+from pixgraph.models.levels import QueryCells, at_most, coarse_levels, unit_cells, unit_rows
+from pixgraph.models.support_cells import SupportCells, merge_background, support_cells
 
 EVIDENCE = 6
 """Channels of the evidence of one level."""
-
-TINY = 1e-6
-"""Less than any known share: keeps quotients defined where nothing is known."""
 
 SHARPEST = 70.0
 """Largest sharpness: exp(-70) to 10,000 exp(70) are ordinary numbers in single precision."""
@@ -58,26 +54,6 @@ SCALE = 4.0
 
 SPREAD = 0.02
 """Least spread of evidence over a query that `relative` takes for more than noise."""
-
-
-class SupportCells(NamedTuple):
-    """What evidence of one level needs of its S support cells of which anything is known, see `support_cells`.
-
-    Attributes:
-        unit: (S, C) features of unit length; cells that stand for the same classes follow one another, as a group.
-        area: (S, N + 1) share of a cell that each class covers, and last the share whose label is known.
-        sizes: Cells of each of the G groups.
-        sides: (G + 1, N) bool: which classes a group stands for, behind a row of `False`.
-        prior: (N,) logit of the share of the known area that each class covers.
-        prototypes: Two of (C, N): unit vectors of each class and of the rest.
-    """
-
-    unit: torch.Tensor
-    area: torch.Tensor
-    sizes: list[int]
-    sides: torch.Tensor
-    prior: torch.Tensor
-    prototypes: tuple[torch.Tensor, torch.Tensor]
 
 
 class SupportEvidence(NamedTuple):
@@ -108,87 +84,6 @@ def relative(evidence: torch.Tensor, over: int | tuple[int, ...] = 0) -> torch.T
 def query_cells(maps: Sequence[torch.Tensor]) -> list[QueryCells]:
     """Cells of each level but the finest, at most `QUERY_CELLS` a side, of maps (C_l, H_l, W_l), finest level first."""
     return unit_cells(maps[1:] or maps, QUERY_CELLS)
-
-
-def count_shots(support: Sequence[Picture], n_way: int) -> float:
-    """Mean number of photographs that show a class; windows of one photograph count once."""
-    shown = {
-        (way, picture.photograph or number)
-        for number, picture in enumerate(support)
-        for way in range(1, n_way + 1)
-        if picture.label is not None and (picture.label == way).any()
-    }
-    return len(shown) / n_way
-
-
-def hard_sides(weight: torch.Tensor, known: torch.Tensor) -> torch.Tensor:
-    """Which support cells stand for a class: those it covers by more than half, or else the best covered one.
-
-    Args:
-        weight: (S, N) share covered by each class.
-        known: (S,) share whose label is known.
-
-    Returns:
-        (S, N) bool; a class without any labelled pixel has no cell.
-    """
-    side = weight > 0.5 * known.clamp_min(TINY).unsqueeze(1)
-    best = (weight == weight.amax(0, keepdim=True)) & (weight > 0)
-    return torch.where(side.any(0, keepdim=True), side, best)
-
-
-def support_cells(unit: torch.Tensor, weight: torch.Tensor, known: torch.Tensor) -> SupportCells:
-    """What `Evidence` needs of support cells, for any number of queries.
-
-    Args:
-        unit: (S, C) features of unit length.
-        weight: (S, N) share of a cell that each class covers.
-        known: (S,) share whose label is known; cells where it is zero are left out.
-    """
-    some = known.nonzero()[:, 0]
-    fg = hard_sides(weight, known).index_select(0, some)
-    group = torch.zeros_like(some)
-    for side in fg.unbind(1):  # thirty times as fast as to look for the rows that are equal
-        group = (2 * group + side).unique(return_inverse=True)[1]
-    order, sizes = group.argsort(stable=True), group.bincount()
-    patterns = fg[order[sizes.cumsum(0) - 1]]
-    some = some.index_select(0, order)
-    unit, weight, known = (x.index_select(0, some) for x in (unit, weight, known))
-    rest = (known[:, None] - weight).clamp_min(0)
-    return SupportCells(
-        unit,
-        torch.cat([weight, known[:, None]], 1),
-        sizes.tolist(),
-        F.pad(patterns, (0, 0, 1, 0)),
-        torch.logit(weight.sum(0) / known.sum().clamp_min(TINY), eps=1e-4),
-        (F.normalize(weight.T @ unit, dim=1).T, F.normalize(rest.T @ unit, dim=1).T),
-    )
-
-
-def merge_background(maps: torch.Tensor, area: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Cells of maps, of which four that form a square and show no class are taken together.
-
-    Args:
-        maps: (B, C, h, w).
-        area: (B * h * w, N + 1) share of each cell that background and classes cover.
-
-    Returns:
-        (S, C) features, of squares their mean, and (S, N + 1) areas, of squares the sum.
-    """
-    count, _, rows, columns = maps.shape
-    cells = maps.permute(0, 2, 3, 1).flatten(0, 2)
-    if rows % 2 or columns % 2:
-        return cells, area
-
-    def squares(x: torch.Tensor) -> torch.Tensor:
-        return x.view(count, rows // 2, 2, columns // 2, 2, -1).transpose(2, 3).reshape(len(x) // 4, 4, -1)
-
-    cells, area = squares(cells), squares(area)
-    merged = (area[..., 1:] == 0).flatten(1).all(1)
-    merged, kept = merged.nonzero()[:, 0], (~merged).nonzero()[:, 0]
-    return (
-        torch.cat([cells.index_select(0, kept).flatten(0, 1), cells.index_select(0, merged).mean(1)]),
-        torch.cat([area.index_select(0, kept).flatten(0, 1), area.index_select(0, merged).sum(1)]),
-    )
 
 
 class Evidence(nn.Module):
@@ -266,10 +161,8 @@ class LevelEvidence(nn.Module):
         areas = {grid: label_areas(label, n_way, *grid) for grid in set(grids.values())}  # of several levels each
         cells = []
         for i in range(self.first, len(support)):
-            area = areas[grids[i]]
-            flat, area = merge_background(pooled[i], area.to(pooled[i]))
-            unit = F.normalize(flat, dim=1)
-            cells.append(support_cells(unit, area[:, 1:], area.sum(1)))
+            merged, area = merge_background(pooled[i], areas[grids[i]].to(pooled[i]))
+            cells.append(support_cells(unit_rows(merged), area[:, 1:], area.sum(1)))
         joint = joint_cells([pooled[i] for i in coarse], *grids[coarse[0]])
         area = areas[grids[coarse[0]]].to(joint)
         return SupportEvidence(cells, coarse, fit_discriminant(joint, area[:, 1:], area.sum(1), RIDGES))
@@ -291,5 +184,8 @@ class LevelEvidence(nn.Module):
         for evidence, (unit, *grid), known in zip(self.levels, cells, support.cells, strict=True):
             e = evidence(unit, known)  # (P, N, 6)
             maps.append(e.permute(1, 2, 0).unflatten(2, grid))
-        joined = [cells[i - self.first] if i >= self.first else unit_cells(query[:1], QUERY_CELLS)[0] for i in support.coarse]
-        return [*maps, SCALE * score_levels(support.discriminants, joined)]
+        # The finest level is among the coarse ones only where a backbone has no levels to spare.
+        chosen = [
+            cells[i - self.first] if i >= self.first else unit_cells(query[:1], QUERY_CELLS)[0] for i in support.coarse
+        ]
+        return [*maps, SCALE * score_levels(support.discriminants, chosen)]

@@ -66,7 +66,9 @@ def resample(maps: torch.Tensor, height: int, width: int) -> torch.Tensor:
     if (rows, columns) == (height, width):
         return maps
     batched = maps.reshape(1, -1, rows, columns)
-    if rows > height or columns > width:
+    if rows % height == 0 and columns % width == 0:  # the same as the next line, in half the time
+        out = F.avg_pool2d(batched, (rows // height, columns // width))
+    elif rows > height or columns > width:
         out = F.adaptive_avg_pool2d(batched, (height, width))
     else:
         out = F.interpolate(batched, (height, width), mode="bilinear", align_corners=False)

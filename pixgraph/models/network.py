@@ -25,23 +25,13 @@ from pixgraph.errors import DataError
 from pixgraph.graph.backend import Graph
 from pixgraph.models.blocks import GraphBlock, Messages
 from pixgraph.models.encoder import NodeEncoder, block_messages, prediction_head, run_blocks, target_of
-from pixgraph.models.evidence import (
-    EVIDENCE,
-    SCALE,
-    Evidence,
-    LevelEvidence,
-    SupportCells,
-    SupportEvidence,
-    count_shots,
-    query_cells,
-    relative,
-    support_cells,
-)
+from pixgraph.models.evidence import EVIDENCE, SCALE, Evidence, LevelEvidence, SupportEvidence, query_cells, relative
 from pixgraph.models.levels import QueryCells, Statistics, coarse_levels, level_statistics, standardise
 from pixgraph.models.nodes import node_grids, support_places
 from pixgraph.models.places import PicturePlace
 from pixgraph.models.pyramid import EvidencePyramid
 from pixgraph.models.refinement import Lattice, refine
+from pixgraph.models.support_cells import SupportCells, count_shots, support_cells
 from pixgraph.models.upsample import GuidedUpsampler
 
 HIDDEN = 0.5  # share of a level's channels that the pyramid does not see in training

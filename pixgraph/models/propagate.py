@@ -37,7 +37,7 @@ from pixgraph.models.cell_labels import label_areas
 from pixgraph.models.completion import MarkCompleter
 from pixgraph.models.diffusion import ALONG_LATTICE, COLOR, FEATURE, diffuse, random_walk
 from pixgraph.models.discriminant import Discriminant, fit_discriminant, joint_cells, trust_in
-from pixgraph.models.evidence import SUPPORT_CELLS, count_shots
+from pixgraph.models.evidence import SUPPORT_CELLS
 from pixgraph.models.levels import (
     QueryCells,
     Statistics,
@@ -51,6 +51,7 @@ from pixgraph.models.levels import (
 from pixgraph.models.nodes import node_grids, support_places
 from pixgraph.models.places import PicturePlace
 from pixgraph.models.self_support import self_support
+from pixgraph.models.support_cells import count_shots
 from pixgraph.models.support_key import SupportKey
 
 CELLS = 32

@@ -142,7 +142,5 @@ def test_no_way_to_go_changes_nothing(alpha, steps):
 def test_dgl_is_not_needed():
     graph, unit = example(9, 50, 3)
     start = torch.rand(9, 2)
-    found = []
-    for kind in (graph, to_edge_graph(graph)):
-        found.append(diffuse(random_walk(kind, 0, unit, KINDS, 2.0, 2.0), start, 0.9, 5))
-    torch.testing.assert_close(*found)
+    walks = [random_walk(kind, 0, unit, KINDS, 2.0, 2.0) for kind in (graph, to_edge_graph(graph))]
+    torch.testing.assert_close(*(diffuse(one, start, 0.9, 5) for one in walks))

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from pixgraph.models.discriminant import fit_discriminant, joint_cells
+from pixgraph.models.discriminant import fit_discriminant, joint_cells, score_levels
+from pixgraph.models.levels import unit_cells
 
 
 def example(cells, channels, n_way=2, seed=0):
@@ -70,3 +71,15 @@ def test_joint_cells_have_unit_length_in_each_level():
     torch.testing.assert_close(cells[:, :3].norm(dim=1), torch.ones(64))
     torch.testing.assert_close(cells[:, 3:].norm(dim=1), torch.ones(64))
     torch.testing.assert_close(cells[32 + 4 + 2, :3], torch.nn.functional.normalize(fine[1, :, 1, 2], dim=0))
+
+
+def test_levels_scored_one_by_one_are_scored_as_their_joint_cells():
+    rng = torch.Generator().manual_seed(0)
+    maps = [torch.randn(c, *size, generator=rng) for c, size in ((3, (8, 4)), (5, (4, 4)), (4, (2, 1)), (2, (16, 8)))]
+    joint = joint_cells([m[None] for m in maps], 8, 4)
+    weight = torch.rand(32, 2, generator=rng)
+    fits = fit_discriminant(joint, weight, torch.ones(32), [0.1, 1.0])
+    found = score_levels(fits, unit_cells(maps, 32))
+    assert found.shape == (2, 2, 8, 4)
+    for strength, fit in enumerate(fits):
+        torch.testing.assert_close(found[:, strength].flatten(1).T, fit.score(joint), atol=1e-5, rtol=1e-5)

@@ -16,11 +16,10 @@ from pixgraph.models.evidence import (
     SPREAD,
     Evidence,
     LevelEvidence,
-    hard_sides,
     query_cells,
     relative,
-    support_cells,
 )
+from pixgraph.models.support_cells import support_cells
 
 
 def example(n_way=2, cells=12, queries=5, dtype=torch.float64, seed=0):
@@ -133,14 +132,6 @@ def test_half_precision(kind):
     out.float().sum().backward()
     torch.testing.assert_close(out.float(), expected, atol=0.1, rtol=0.1)
     assert module.log_sharpness.grad.isfinite().all()
-
-
-def test_hard_sides_take_the_majority_or_else_the_best_cell():
-    known = torch.tensor([1.0, 0.5, 1.0, 0.0])
-    weight = torch.tensor([[0.6, 0.1, 0.0, 0.2], [0.2, 0.05, 0.0, 0.3], [0.5, 0.2, 0.0, 0.2], [0.0, 0.0, 0.0, 0.0]])
-    side = hard_sides(weight, known)
-    assert side.T.int().tolist() == [[1, 0, 0, 0], [0, 0, 1, 0], [0, 0, 0, 0], [0, 1, 0, 0]]
-    assert not hard_sides(torch.zeros(4, 2), torch.zeros(4)).any()
 
 
 @pytest.mark.parametrize("levels", [1, 3])

@@ -44,6 +44,8 @@ def test_resample_averages_downwards_and_interpolates_upwards():
     torch.testing.assert_close(resample(maps, 4, 2), maps.unflatten(3, (2, 4)).unflatten(2, (4, 2)).mean((3, 5)))
     up = F.interpolate(maps, (16, 24), mode="bilinear", align_corners=False)
     torch.testing.assert_close(resample(maps, 16, 24), up)
+    uneven = F.adaptive_avg_pool2d(maps, (3, 8))
+    torch.testing.assert_close(resample(maps, 3, 8), uneven)
 
 
 @pytest.mark.parametrize(("cells", "shape"), [(4, (3, 4, 4)), (7, (3, 6, 7)), (20, (3, 6, 10))])

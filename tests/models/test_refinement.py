@@ -11,8 +11,7 @@ from pixgraph.graph.task import task_graph
 from pixgraph.models.cell_labels import label_areas
 from pixgraph.models.diffusion import ALONG_LATTICE, COLOR, FEATURE, diffuse, random_walk
 from pixgraph.models.discriminant import fit_discriminant, joint_cells
-from pixgraph.models.levels import unit_cells
-from pixgraph.models.levels import coarse_levels, level_statistics, resample, standardise
+from pixgraph.models.levels import coarse_levels, level_statistics, resample, standardise, unit_cells
 from pixgraph.models.nodes import node_grids
 from pixgraph.models.refinement import STEPS, Lattice, refine
 from pixgraph.models.self_support import self_support

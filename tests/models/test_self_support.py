@@ -11,10 +11,11 @@ from hypothesis import strategies as st
 from toy_tasks import graph_config, network, task, with_label
 
 from pixgraph.graph.task import task_graph
-from pixgraph.models.evidence import count_shots, query_cells
+from pixgraph.models.evidence import query_cells
 from pixgraph.models.levels import coarse_levels, level_statistics, standardise
 from pixgraph.models.places import NodeGrid
 from pixgraph.models.self_support import self_evidence, self_support
+from pixgraph.models.support_cells import count_shots
 
 
 def cells(p, c, seed=0):
