@@ -118,14 +118,14 @@ class Query:
             return GraphPredictor(self.network, self.config)
         return PropagatePredictor(self.config)
 
-    @torch.no_grad()
+    @torch.inference_mode()
     def whole(self) -> np.ndarray:
         """File to mask through the classes that `pixgraph predict` uses."""
         rgb = load_image(self.path)
         task = FewShotTask(1, self.support, [self.store.from_image(rgb)])
         return resize_labels(self.predictor.predict(task)[0], rgb.shape[:2])
 
-    @torch.no_grad()
+    @torch.inference_mode()
     def staged(self, clock: Stopwatch) -> np.ndarray:
         """The same, each stage timed; the parts inside the network and the backbone by `watched`."""
         rgb = clock("decode", lambda: load_image(self.path))
@@ -145,7 +145,7 @@ class Query:
         known = self.backbone.name in LEVELS
         return plain_network(self.backbone).to(self.device) if known else self.store.backbone
 
-    @torch.no_grad()
+    @torch.inference_mode()
     def peer(self, clock: Stopwatch) -> None:
         """The forward pass of the network as torchvision has it, timed."""
         x = torch.rand(1, 3, self.size, self.size, device=self.device)

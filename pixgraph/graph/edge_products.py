@@ -97,7 +97,7 @@ def sums_in(order: EdgeOrder, x: Tensor, weight: Tensor) -> Tensor:
     if x.device.type != "cpu":
         return _add_at(out, order.dst, order.src, x, weight)
     for h, w in enumerate(weight):
-        out[:, h].index_copy_(0, order.nodes, _bags(order.offsets, order.src, x[:, h], w))
+        out[:, h].index_copy_(0, order.nodes, row_sums(order.offsets, order.src, x[:, h], w))
     return out
 
 
@@ -117,12 +117,22 @@ def sums_out(order: EdgeOrder, x: Tensor, weight: Tensor) -> Tensor:
     if x.device.type != "cpu":
         return _add_at(out, order.src, order.dst, x, weight)
     for h, w in enumerate(weight):
-        out[:, h] = _bags(offsets, dst, x[:, h], w.index_select(0, place))
+        out[:, h] = row_sums(offsets, dst, x[:, h], w.index_select(0, place))
     return out
 
 
-def _bags(offsets: Tensor, ends: Tensor, x: Tensor, weight: Tensor) -> Tensor:
-    """Weighted sums of rows of x: (T + 1,), (E',), (n, D), (E',) -> (T, D)."""
+def row_sums(offsets: Tensor, ends: Tensor, x: Tensor, weight: Tensor) -> Tensor:
+    """Weighted sums of rows of x, those of a sum side by side in `ends`.
+
+    Args:
+        offsets: (T + 1,) where the rows of each sum begin and end.
+        ends: (E',) ids of rows, in the type of `offsets`.
+        x: (n, D).
+        weight: (E',).
+
+    Returns:
+        (T, D).
+    """
     if not len(ends):
         return x.new_zeros(len(offsets) - 1, x.shape[1])
     return torch.embedding_bag(x, ends, offsets, False, 0, False, weight, True)[0]

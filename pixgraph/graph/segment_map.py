@@ -1,4 +1,7 @@
-"""Superpixels: the segments of a picture, means of feature maps over them, and pictures painted with their values."""
+"""Superpixels: the segments of a picture, means of feature maps over them, and pictures painted with their values.
+
+What is remembered must serve training, also where evaluation asked for it first: outside of inference mode.
+"""
 
 from __future__ import annotations
 
@@ -67,6 +70,7 @@ class SegmentMap:
         return -(-height // PAINT), -(-width // PAINT)
 
     @cached_property
+    @torch.inference_mode(False)
     def sizes(self) -> torch.Tensor:
         """Pixels of each segment: (n,) int64."""
         return torch.bincount(self.where.flatten(), minlength=self.count + 1)[: self.count]
@@ -96,6 +100,7 @@ class SegmentMap:
         padded = F.pad(values, (0, 0, 0, 1))
         return padded.T.index_select(1, self.where.flatten()).unflatten(1, tuple(self.where.shape))
 
+    @torch.inference_mode(False)
     def _dense(self, height: int, width: int) -> torch.Tensor:
         """What each cell of a map of height x width counts in the mean over each segment: (n, height * width)."""
         if (height, width) not in self._weights:
@@ -108,6 +113,7 @@ class SegmentMap:
         return self._weights[height, width]
 
     @cached_property
+    @torch.inference_mode(False)
     def _by_segment(self) -> Shares:
         rows, columns = self.grid
         code, count = torch.unique(self.where * (rows * columns) + self._cells, return_counts=True)  # sorted
@@ -117,6 +123,7 @@ class SegmentMap:
         return Shares(code % (rows * columns), segment, count, _starts(segment, self.count))
 
     @cached_property
+    @torch.inference_mode(False)
     def _by_cell(self) -> Shares:
         cell, segment, pixels, _ = self._by_segment
         order = torch.argsort(cell, stable=True)
@@ -135,6 +142,7 @@ _CUTS: ByteLRU[torch.Tensor] = ByteLRU(1 << 28)  # of many pictures, in two byte
 _RECENT: ByteLRU[SegmentMap] = ByteLRU(1 << 27)  # of few, with all that was computed of them
 
 
+@torch.inference_mode(False)
 def segment_map(picture: Picture, segments: int) -> SegmentMap:
     """The picture's superpixels: SLIC (Achanta et al. 2012) of scikit-image on its colours alone.
 
@@ -173,6 +181,7 @@ def _slic(rgb: np.ndarray, segments: int) -> np.ndarray:
 
 
 @lru_cache(maxsize=16)
+@torch.inference_mode(False)
 def _interpolation(size: tuple[int, int], grid: tuple[int, int]) -> torch.Tensor:
     """What each cell of a map of `size` counts in each cell of the finer or coarser `grid`."""
     one = torch.eye(size[0] * size[1]).unflatten(1, size)

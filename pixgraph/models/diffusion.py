@@ -17,6 +17,7 @@ import torch
 import torch.nn.functional as F
 
 from pixgraph.graph.backend import Graph, incoming
+from pixgraph.graph.edge_products import row_sums
 from pixgraph.graph.edges import EdgeKind
 
 ALONG_LATTICE = {EdgeKind.LATTICE: 1.0}
@@ -106,9 +107,7 @@ def diffuse(walk: Walk, start: torch.Tensor, alpha: float, steps: int) -> torch.
     fixed, own = start[: walk.first], start[walk.first :]
     restart, y = (1 - alpha * walk.heard.to(start)) * own, own
     shares = alpha * walk.shares.to(start)
-    for _ in range(steps if len(shares) else 0):
+    for _ in range(steps):
         every = torch.cat([fixed, y]) if walk.first else y
-        y = restart + F.embedding_bag(
-            walk.src, every, walk.offsets, mode="sum", per_sample_weights=shares, include_last_offset=True
-        )
+        y = restart + row_sums(walk.offsets, walk.src, every, shares)
     return y

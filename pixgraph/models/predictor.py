@@ -57,9 +57,12 @@ class GraphPredictor:
         self._complete = MarkCompleter()
         self._supports: tuple[SupportKey, list[int | None], SupportPart, SupportMemory | None] | None = None
 
-    @torch.no_grad()
     def predict(self, task: FewShotTask) -> list[torch.Tensor]:
         """Class probabilities of every query, see `Predictor.predict`."""
+        return [found.clone() for found in self._predict(task)]  # ordinary tensors, which may be changed in place
+
+    @torch.inference_mode()
+    def _predict(self, task: FewShotTask) -> list[torch.Tensor]:
         if self.network.training:  # to say it to all modules takes a millisecond
             self.network.eval()
         task = self._complete(task)

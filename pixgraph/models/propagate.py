@@ -120,9 +120,12 @@ class PropagatePredictor:
         self._known: tuple[SupportKey, _Supports] | None = None
         self._complete = MarkCompleter()
 
-    @torch.no_grad()
     def predict(self, task: FewShotTask) -> list[torch.Tensor]:
         """Class probabilities of every query, see `Predictor.predict`."""
+        return [found.clone() for found in self._predict(task)]  # ordinary tensors, which may be changed in place
+
+    @torch.inference_mode()
+    def _predict(self, task: FewShotTask) -> list[torch.Tensor]:
         task = self._complete(task)
         supports = self._supports(task)
         return [self._query(task, query, supports) for query in task.query]

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiny_task import picture, smooth
 
+from pixgraph.data.picture import Picture
 from pixgraph.graph.segment_map import PAINT, SegmentMap, segment_map
 from pixgraph.graph.segments import majority, segment_means, support_segments, touching
 from pixgraph.models.levels import resample
@@ -155,3 +156,18 @@ def test_a_picture_of_noise_or_of_one_colour_may_be_few_segments():
         assert cut.where.unique().tolist() == list(range(len(cut)))
         assert segment_means(rgb, cut).isfinite().all()
         assert cut.pool(torch.randn(2, 8, 8)).isfinite().all()
+
+
+@pytest.mark.parametrize("cells", [8, 20])
+def test_what_is_remembered_in_inference_mode_serves_training(cells):
+    """With maps of few cells, which are averaged by a matrix, and of many."""
+    rng = torch.Generator().manual_seed(cells)
+    cut = Picture("p", torch.rand(3, 80, 80, generator=rng), [], (80, 80))
+    with torch.inference_mode():
+        known = segment_map(cut, 12)
+        known.paint(known.pool(torch.rand(2, cells, cells)))
+    maps = torch.rand(2, cells, cells, generator=rng, requires_grad=True)
+    again = segment_map(cut, 12)
+    assert again is known
+    again.paint(again.pool(maps)).sum().backward()
+    assert float(maps.grad.sum()) > 0

@@ -34,6 +34,7 @@ def test_probabilities_at_the_size_of_the_query_sum_to_one(make):
     for p in found:
         assert p.dtype == torch.float32
         assert not p.requires_grad
+        assert not p.is_inference()
         assert float(p.min()) >= 0
         torch.testing.assert_close(p.sum(0), torch.ones(64, 64))
 
