@@ -43,7 +43,7 @@ def edge_dots(graph: Graph | None, order: EdgeOrder, at_src: Tensor, at_dst: Ten
     heads, depth = at_src.shape[1:]
     src, dst = at_src.flatten(1), at_dst.flatten(1)
     out = at_src.new_empty(heads, len(order.src))
-    step = max(1, min(_step(heads * depth, at_src), len(order.src)))
+    step = max(1, min(edges_at_a_time(heads * depth, at_src), len(order.src)))
     # Two buffers for all chunks: fresh memory would cost more than what is done with it.
     left, right = (src.new_empty(step, src.shape[1]) for _ in range(2))
     ones = torch.block_diag(*[src.new_ones(1, depth)] * min(HEADS, heads))
@@ -64,7 +64,7 @@ def incoming_softmax(graph: Graph | None, order: EdgeOrder, score: Tensor) -> Te
     if graph is not None and graph.num_edges():
         every = score.new_zeros(graph.num_edges(), len(score)).index_copy_(0, order.edges, score.t())
         return order.sort(dgl_softmax(graph, every))
-    step = _step(len(score), score)
+    step = edges_at_a_time(len(score), score)
     for degree, start, end in order.runs:
         for i, j in _split(start, end, max(1, step // degree) * degree):
             table = score[:, i:j].unflatten(1, (-1, degree))  # (H, nodes, degree)
@@ -135,12 +135,16 @@ def row_sums(offsets: Tensor, ends: Tensor, x: Tensor, weight: Tensor) -> Tensor
     """
     if not len(ends):
         return x.new_zeros(len(offsets) - 1, x.shape[1])
+    if x.device.type != "cpu":
+        rows = torch.arange(len(offsets) - 1, device=x.device)
+        rows = rows.repeat_interleave(offsets.diff(), output_size=len(ends))
+        return _add_at(x.new_zeros(len(offsets) - 1, 1, x.shape[1]), rows, ends, x[:, None], weight[None])[:, 0]
     return torch.embedding_bag(x, ends, offsets, False, 0, False, weight, True)[0]
 
 
 def _add_at(out: Tensor, rows: Tensor, ends: Tensor, x: Tensor, weight: Tensor) -> Tensor:
     """Add weight[:, e] * x[ends[e]] to out[rows[e]] for every edge e, a chunk at a time."""
-    for i, j in _split(0, len(ends), _step(x[0].numel(), x)):
+    for i, j in _split(0, len(ends), edges_at_a_time(x[0].numel(), x)):
         out.index_add_(0, rows[i:j], x.index_select(0, ends[i:j]).mul_(weight[:, i:j].t().unsqueeze(-1)))
     return out
 
@@ -178,6 +182,6 @@ def _split(start: int, end: int, step: int) -> Iterator[tuple[int, int]]:
     return ((i, min(i + step, end)) for i in range(start, end, step))
 
 
-def _step(entries: int, x: Tensor) -> int:
+def edges_at_a_time(entries: int, x: Tensor) -> int:
     """Edges with so many entries of x's type each for which about `CHUNK_BYTES` are held."""
     return max(1, CHUNK_BYTES.get(x.device.type, 2**24) // max(1, entries * x.element_size()))

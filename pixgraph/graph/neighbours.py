@@ -49,7 +49,7 @@ def nearest_neighbours(
     """The k nearest points of each query, nearest first, ties broken by the smaller index.
 
     A tie is an equal distance as returned, in float32. Memory beyond the result: one copy of points and queries (three
-    for a k-d tree), k + 2 candidates a query, and a few megabytes of work; no matrix of all pairs.
+    for a k-d tree), k + 3 candidates a query, and a few megabytes of work; no matrix of all pairs.
 
     Args:
         points: (n, d) finite, n < 2^31; computed in float32 after centring.
@@ -118,7 +118,7 @@ def check_size(p: Tensor, queries: int, k: int) -> None:
             f"nearest_neighbours: got {n} points, expected at most {MAX_POINTS}; search parts of the points and merge"
         )
     copies = 12 if d <= TREE_DIMENSIONS else 4
-    needed = copies * d * (n + queries) + queries * (12 * k + 40 * (k + 2))
+    needed = copies * d * (n + queries) + queries * (12 * k + 40 * (k + 3))
     free = free_bytes(p.device) if needed > ALWAYS_FITS else None
     if free is not None and needed > SHARE * free:
         raise DataError(
@@ -183,7 +183,7 @@ def search(p: Tensor, q: Tensor, k: int, own: Tensor | None, metric: Metric) -> 
         Indices (m, k) int64 and distances (m, k) float32 in the scale of `p`.
     """
     enough = min(len(p), 4 * k + 64) if p.shape[1] else 0  # without coordinates all are equally near
-    count = k + (own is not None) + 2  # one more than it takes to see a tie: hardly a row is searched again
+    count = k + (own is not None) + 2  # with one more than it takes to see a tie, hardly a row is searched again
     if count >= enough:
         return rank_all(p, q, k, own, metric)
     propose = choose_engine(p, metric)

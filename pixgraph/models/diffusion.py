@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 
 from pixgraph.graph.backend import Graph, incoming
-from pixgraph.graph.edge_products import row_sums
+from pixgraph.graph.edge_products import edges_at_a_time, row_sums
 from pixgraph.graph.edges import EdgeKind
 
 ALONG_LATTICE = {EdgeKind.LATTICE: 1.0}
@@ -26,10 +26,6 @@ ALONG_LATTICE = {EdgeKind.LATTICE: 1.0}
 COLOR = 30.0
 FEATURE = 5.0
 """c and f, chosen on validation classes."""
-
-
-CHUNK = 2**18
-"""Numbers gathered at a time from each end of the edges: they fit into a processor's cache."""
 
 
 class Walk(NamedTuple):
@@ -87,7 +83,7 @@ def random_walk(
 
 def _dots(x: torch.Tensor, src: torch.Tensor, dst: torch.Tensor) -> torch.Tensor:
     """The product (E',) of the rows of x (V, C) at both ends of each edge."""
-    step = max(1, CHUNK // max(1, x.shape[1]))
+    step = edges_at_a_time(x.shape[1], x)
     pieces = zip(src.split(step), dst.split(step), strict=True)
     return torch.cat([torch.einsum("ec,ec->e", x.index_select(0, s), x.index_select(0, t)) for s, t in pieces])
 

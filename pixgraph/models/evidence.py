@@ -1,7 +1,7 @@
 """Class-wise evidence: what the labelled support cells say about a query cell, for one level of a backbone.
 
-For a query cell i and support cells j with unit features, s_ij = <q_i, s_j>, and w_jn the share of cell j that class n
-covers, of the share v_j whose label is known, the evidence for class n against the rest is
+For a query cell i and support cells j with unit features, s_ij = <q_i, s_j>, and w_jn the area of cell j that class n
+covers, of the area v_j whose label is known, the evidence for class n against the rest is
 
     a_t = sum_j exp(t s_ij) w_jn / sum_j exp(t s_ij) v_j      attention to the support labels, at two sharpnesses t
     p_t = sigmoid(logit a_t - logit(sum_j w_jn / sum_j v_j))  the same with class and rest weighing equally
@@ -41,7 +41,7 @@ LEAST = 1e-37
 """Keeps a quotient of two such sums defined where both are zero."""
 
 PAIRS = 2**19
-"""Pairs of query and support cells compared at a time: smaller pieces take longer to ask for than to compute."""
+"""Pairs of query and support cells compared at a time: some megabytes, and few calls."""
 
 SUPPORT_CELLS = 16
 QUERY_CELLS = 32
@@ -107,19 +107,25 @@ class Evidence(nn.Module):
         Returns:
             (P, N, 6): p_1, p_2, d, m, e, c of the module's text.
         """
-        # float16 could not hold the sums of exponentials; a factor on the queries is one pass over the pairs less.
+        # float16 could not hold the sums of exponentials.
         with torch.autocast(query.device.type, enabled=False):
             precise = query.to(torch.promote_types(query.dtype, torch.float32))
             mild, sharp = self.log_sharpness.exp().clamp_max(SHARPEST).to(precise)
             keys, area = (x.to(precise) for x in (support.unit, support.area))
-            tops, masses = [], []
-            for piece in (precise * mild).split(max(1, PAIRS // max(1, len(keys)))):
+            # A factor on the queries is one pass over the pairs less; learnt, it would cost frozen features a gradient.
+            constant = mild.requires_grad and not (query.requires_grad or keys.requires_grad)
+            factor = mild.detach() if constant else mild
+            nearest, masses = [], []
+            for piece in (precise * factor).split(max(1, PAIRS // max(1, len(keys)))):
                 score = piece @ keys.T  # (p, S)
                 parts = score.split(support.sizes, 1) if support.sizes else ()
-                tops.append(torch.stack([-mild.expand(len(piece)), *(part.amax(1) for part in parts)], 1))
-                masses.append(torch.stack([score.exp() @ area, (score * (sharp / mild)).exp_() @ area], 1))
-            top, mass = torch.cat(tops)[:, :, None] / mild, torch.cat(masses)  # (P, G + 1, 1), (P, 2, N + 1)
-            best, rival = (top.where(side, -1.0).amax(1) for side in (support.sides, ~support.sides))
+                tops = torch.stack([-factor.expand(len(piece)), *(part.amax(1) for part in parts)], 1)[:, :, None]
+                sides = [(tops / factor).where(side, -1.0).amax(1) for side in (support.sides, ~support.sides)]
+                nearest.append(torch.stack(sides, 1))
+                gentle = score * (mild / factor) if constant else score
+                masses.append(torch.stack([gentle.exp() @ area, (score * (sharp / factor)).exp_() @ area], 1))
+            best, rival = torch.cat(nearest).unbind(1)  # (P, N) each
+            mass = torch.cat(masses)  # (P, 2, N + 1)
             attended = mass[..., :-1] / mass[..., -1:].clamp_min(LEAST)
             soft = torch.sigmoid(torch.logit(attended, eps=1e-4) - support.prior)  # (P, 2, N)
         own, other = (query @ prototype for prototype in support.prototypes)
@@ -129,8 +135,9 @@ class Evidence(nn.Module):
 class LevelEvidence(nn.Module):
     """Evidence of every backbone level but the finest, each on its own grid, and of the coarse levels together.
 
-    Support maps are averaged to at most `SUPPORT_CELLS` cells a side, query maps to at most `QUERY_CELLS`, so that the
-    cost does not depend on the node stride. The finest level, mere edges and colours, serves the upsampling only.
+    Support maps are averaged to at most `SUPPORT_CELLS` cells a side, and squares of background are then taken together
+    (`merge_background`); query maps to at most `QUERY_CELLS`, so that the cost does not depend on the node stride. The
+    finest level, mere edges and colours, serves the upsampling only.
 
     Args:
         levels: Number of the backbone's levels.

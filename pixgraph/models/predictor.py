@@ -6,6 +6,7 @@ from typing import Protocol, runtime_checkable
 
 import torch
 import torch.nn.functional as F
+from torch import nn
 
 from pixgraph.config import GraphConfig
 from pixgraph.data.picture import FewShotTask
@@ -13,7 +14,7 @@ from pixgraph.graph.support import SupportPart, support_part
 from pixgraph.graph.task import attach_queries
 from pixgraph.models.completion import MarkCompleter
 from pixgraph.models.network import PixGraphNet, SupportMemory
-from pixgraph.models.support_key import SupportKey, version
+from pixgraph.models.support_key import SupportKey, TensorsKey
 
 
 @runtime_checkable
@@ -53,9 +54,8 @@ class GraphPredictor:
 
     def __init__(self, network: PixGraphNet, config: GraphConfig, seed: int = 0) -> None:
         self.network, self.config, self.seed = network, config, seed
-        self._modules = list(network.modules())
         self._complete = MarkCompleter()
-        self._supports: tuple[SupportKey, list[int | None], SupportPart, SupportMemory | None] | None = None
+        self._supports: tuple[SupportKey, TensorsKey, SupportPart, SupportMemory | None] | None = None
 
     def predict(self, task: FewShotTask) -> list[torch.Tensor]:
         """Class probabilities of every query, see `Predictor.predict`."""
@@ -63,10 +63,11 @@ class GraphPredictor:
 
     @torch.inference_mode()
     def _predict(self, task: FewShotTask) -> list[torch.Tensor]:
-        if self.network.training:  # to say it to all modules takes a millisecond
+        modules = list(self.network.modules())
+        if any(module.training for module in modules):  # to say it to all of them takes a millisecond
             self.network.eval()
         task = self._complete(task)
-        part, memory = self._known(task)
+        part, memory = self._known(task, modules)
         # Without edges that lead from them to the query, unlabelled pictures change nothing.
         around = task.unlabelled if self.config.unlabelled_knn or self.config.both_ways else []
         found = []
@@ -76,10 +77,10 @@ class GraphPredictor:
             found.append(class_probabilities(self.network(graph, one, memory).logits[0], query.rgb.shape[-2:]))
         return found
 
-    def _known(self, task: FewShotTask) -> tuple[SupportPart, SupportMemory | None]:
+    def _known(self, task: FewShotTask, modules: list[nn.Module]) -> tuple[SupportPart, SupportMemory | None]:
         """What the supports give, kept while the same pictures with the same labels come again to the same weights."""
         key = SupportKey(task)
-        weights = [version(p) for module in self._modules for p in module._parameters.values()]
+        weights = TensorsKey(p for module in modules for p in module._parameters.values())
         if self._supports is None or self._supports[0] != key or self._supports[1] != weights:
             part = support_part(task.support, self.config, self.seed)
             memory = None if self.config.both_ways else self.network.remember(part.graph(), task)

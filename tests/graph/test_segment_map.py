@@ -165,9 +165,10 @@ def test_what_is_remembered_in_inference_mode_serves_training(cells):
     cut = Picture("p", torch.rand(3, 80, 80, generator=rng), [], (80, 80))
     with torch.inference_mode():
         known = segment_map(cut, 12)
-        known.paint(known.pool(torch.rand(2, cells, cells)))
+        known.paint(known.pool(torch.rand(2, cells, cells, generator=rng)))
     maps = torch.rand(2, cells, cells, generator=rng, requires_grad=True)
     again = segment_map(cut, 12)
     assert again is known
-    again.paint(again.pool(maps)).sum().backward()
+    means = again.pool(maps)
+    (again.paint(means).sum() + again.pixels(means).sum()).backward()
     assert float(maps.grad.sum()) > 0

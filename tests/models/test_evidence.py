@@ -147,6 +147,26 @@ def test_level_evidence_has_a_map_for_every_level_but_the_finest_and_for_the_dis
     assert sum(x.shape[1] for x in out) == evidence.channels
 
 
+def test_squares_of_background_are_compared_with_as_one_cell():
+    support = picture(0)
+    prepared = LevelEvidence(3).prepare([f[None] for f in support.features], support.label[None], 1)
+    shown = [label_areas(support.label[None], 1, side, side)[:, 1].view(side // 2, 2, -1, 2) > 0 for side in (8, 4)]
+    squares = [(~cells.any(3).any(1)).sum().item() for cells in shown]
+    assert [len(level.unit) for level in prepared.cells] == [64 - 3 * squares[0], 16 - 3 * squares[1]]
+    assert squares[0] > 0
+
+
+def test_frozen_features_get_no_gradient_and_the_sharpness_the_same_one():
+    query, support, weight, known = example()
+    found = []
+    for learnt in (False, True):
+        module = Evidence().double()
+        evidence_of(module, query.clone().requires_grad_(learnt), support, weight, known).square().sum().backward()
+        found.append(module.log_sharpness.grad)
+    torch.testing.assert_close(*found)
+    assert found[0].abs().min() > 1e-3
+
+
 def test_discriminants_score_the_supports_own_cells_by_their_labels():
     support = picture(0)
     evidence = LevelEvidence(3)

@@ -80,6 +80,9 @@ def test_weights_that_were_trained_in_between_are_seen():
     after = predict.predict(some)
     assert not same(before, after)
     assert same(after, GraphPredictor(net, graph_config()).predict(some))
+    net.enter = network(seed=2).enter  # other tensors in place of these
+    assert not same(after, predict.predict(some))
+    assert same(predict.predict(some), GraphPredictor(net, graph_config()).predict(some))
 
 
 def test_the_number_of_classes_is_part_of_what_is_kept(make):
@@ -111,6 +114,8 @@ def test_network_is_evaluated_without_dropout():
     some = task()
     net = network(dropout=0.5, input_dropout=0.5).train()
     predict = GraphPredictor(net, graph_config())
+    assert same(predict.predict(some), predict.predict(some))
+    net.decoder.train()  # a part alone
     assert same(predict.predict(some), predict.predict(some))
 
 
