@@ -149,7 +149,7 @@ def merge(parts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     for part in parts:
         for one in part["settings"]:
             same_methods = grouped.setdefault((one["n_way"], one["k_shot"]), {})
-            same_methods.setdefault(tuple(one["methods"]), []).append(one)
+            same_methods.setdefault(tuple(sorted(one["methods"])), []).append(one)
     return {
         "parts": [made for part in parts for made in part.get("parts", [_made(part)])],
         "settings": [_joined([_merged(g) for g in same.values()]) for _, same in sorted(grouped.items())],

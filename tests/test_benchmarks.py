@@ -104,6 +104,10 @@ def test_parts_of_an_evaluation_merge_to_the_whole(tmp_path):
     common += ["--mirror"]
     for name, seeds in (("whole", "0 1 2"), ("a", "2"), ("b", "0 1")):
         assert accuracy.main([*common, "--name", name, "--only_seeds", *seeds.split()]) == 0
+    turned = result(tmp_path, "b")
+    for one in turned["settings"]:
+        one["methods"] = dict(reversed(one["methods"].items()))  # their order is of no account
+    (tmp_path / "b.json").write_text(json.dumps(turned))
     accuracy.main(["--merge", str(tmp_path / "a.json"), str(tmp_path / "b.json"), "--out", str(tmp_path)])
     whole, merged = result(tmp_path, "whole")["settings"], result(tmp_path, "accuracy")["settings"]
     assert [one["k_shot"] for one in merged] == [1, 2]

@@ -4,11 +4,15 @@ An object looks more like its other parts than like another object of its class.
 cell i shows class n, and unit features q_i, the prototypes of Fan et al., Self-Support Few-Shot Semantic Segmentation
 (ECCV 2022), give the evidence
 
-    e_in = <q_i, f_n - g_n> - t_n,   f_n ~ sum_i w(p_in) q_i,   g_n ~ sum_i w(1 - p_in) q_i,   |f_n| = |g_n| = 1,
+    e_in = r_n (<q_i, f_n - g_n> - t_n),   f_n ~ sum_i w(p_in) q_i,   g_n ~ sum_i w(1 - p_in) q_i,   |f_n| = |g_n| = 1,
     w(p_i) = p_i where p_i >= 0.6 max_j p_j, else 0               (the authors: 1 where p_i > 0.7 or 0.6, else 0),
+    r_n = (max_j p_jn / max_jm p_jm)^8,
 
 with t_n halfway between the means of <q_i, f_n - g_n> over the cells of either side, so weighted: the rest has many
-faces and is less alike than a class, which without t_n would get most of what is neither.
+faces and is less alike than a class, which without t_n would get most of what is neither. Of several classes a query
+shows some, but where a class that it does not show is likeliest there is something, too, that looks like itself: r_n
+leaves the evidence to the classes that stand out (validation classes, 2-way 1-shot: 45.0 % mIoU without r_n, 47.5 with
+it, 45.2 without self-support).
 
 Its mean over the coarse levels of the backbone counts, whatever the number of supports: the query is the one picture
 that is certain to look like itself. Nothing here is learnt.
@@ -27,6 +31,9 @@ from pixgraph.models.places import PicturePlace
 CONFIDENT = 0.6
 """Share of the largest probability from which on a cell takes part in a prototype."""
 
+DOMINANCE = 8
+"""The exponent of r_n: classes half as likely as another one get nothing, those about as likely as it most."""
+
 
 def self_evidence(unit: torch.Tensor, chance: torch.Tensor) -> torch.Tensor:
     """The evidence of the module's text.
@@ -42,7 +49,8 @@ def self_evidence(unit: torch.Tensor, chance: torch.Tensor) -> torch.Tensor:
     own, rest = (F.normalize(side.T @ unit, dim=1) for side in sides)
     found = unit @ (own - rest).T
     means = [(side * found).sum(0) / side.sum(0).clamp_min(1e-6) for side in sides]
-    return found - (means[0] + means[1]) / 2
+    most = chance.amax(0, keepdim=True) + 1e-6
+    return (most / most.amax()) ** DOMINANCE * (found - (means[0] + means[1]) / 2)
 
 
 def _confident(chance: torch.Tensor) -> torch.Tensor:

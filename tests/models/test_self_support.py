@@ -49,8 +49,9 @@ def test_evidence_is_that_of_a_loop(p, n, seed):
             prototypes.append(total / total.norm())
         score = [float(u @ prototypes[0]) - float(u @ prototypes[1]) for u in unit]
         means = [sum(w * s for w, s in zip(side, score, strict=True)) / sum(side) for side in weights]
+        share = (float(chance[:, k].max()) + 1e-6) / (float(chance.max()) + 1e-6)
         for i in range(p):
-            assert float(found[i, k]) == pytest.approx(score[i] - sum(means) / 2, abs=1e-9)
+            assert float(found[i, k]) == pytest.approx(share**8 * (score[i] - sum(means) / 2), abs=1e-9)
 
 
 @pytest.mark.parametrize(("chance", "sign"), [(0.0, -1), (1.0, 1)])
@@ -59,6 +60,15 @@ def test_a_class_that_is_nowhere_or_everywhere_has_one_prototype(chance, sign):
     found = self_evidence(unit, torch.full((6, 1), chance, dtype=torch.float64))
     score = sign * unit @ F.normalize(unit.sum(0), dim=0)
     torch.testing.assert_close(found[:, 0], score - score.mean() / 2)
+
+
+def test_a_class_gets_evidence_only_if_it_stands_out():
+    """Half as likely as another class: nothing; a second one that is as likely: the same as if it were alone."""
+    unit, first = cells(8, 4), torch.linspace(0.1, 0.9, 8, dtype=torch.float64)
+    alone, other = (self_evidence(unit, p[:, None])[:, 0] for p in (first, first.flip(0)))
+    found = self_evidence(unit, torch.stack([first, first.flip(0), first / 2], 1))
+    torch.testing.assert_close(found[:, :2], torch.stack([alone, other], 1))
+    assert found[:, 2].abs().max() < 0.01
 
 
 def test_the_same_probability_everywhere_says_nothing():
