@@ -298,14 +298,11 @@ class FewShotSegmenter:
         self, rgb: np.ndarray, support: list[Picture], unlabelled: list[Picture], keep: bool = True
     ) -> np.ndarray:
         """Class probabilities (N+1, H, W) of a picture or tile, which is squashed to the working size."""
-        import torch
-
         from pixgraph.data.picture import FewShotTask
 
         query = self._method.store.from_image(rgb, keep)
         task = FewShotTask(len(self.classes_), support, [query], unlabelled)
-        with torch.inference_mode():
-            return at_size(self._method.predictor.predict(task)[0], rgb.shape[:2]).cpu().numpy()
+        return at_size(self._method.predictor.predict(task)[0], rgb.shape[:2]).cpu().numpy()
 
     def _labelled(self, supports: Sequence[Support], classes: list[int]) -> list[Picture]:
         """Support pictures with ways 1..N in place of class ids, at the working size."""

@@ -32,7 +32,7 @@ from pixgraph.graph.lattice import shifted_pairs
 from pixgraph.graph.marks import mark_graph, sure_label
 from pixgraph.models.cell_labels import label_shares
 from pixgraph.models.harmonic import spread_labels
-from pixgraph.models.levels import level_statistics, resample, standardise
+from pixgraph.models.levels import level_statistics, resample, standardise, unit_rows
 from pixgraph.models.support_key import SupportKey
 
 CELLS = 32
@@ -183,7 +183,7 @@ def mark_prior(picture: Picture, maps: list[torch.Tensor], n_way: int, settings:
     if not weight[:, 0].any():
         weight[:, 0] = 1.0
     deep = [m for m in maps if height >= FINEST * m.shape[-2]] or maps[-1:]
-    unit = torch.cat([F.normalize(resample(m, h, w).flatten(1).T, dim=1) for m in deep], 1)  # (P, C)
+    unit = torch.cat([unit_rows(resample(m, h, w).flatten(1).T) for m in deep], 1)  # (P, C)
     rgb = resample(picture.rgb, h, w).flatten(1).T
     place = _centres(h, w).to(rgb)
     density = []

@@ -66,18 +66,17 @@ def random_walk(
         scale[kind] = value
     ends, src, ids = incoming(graph)
     begin = int(ends[first])
-    ends, src, ids = ends[first:] - begin, src[begin:].long(), ids[begin:].long()
-    of_edge = graph.edata["kind"].index_select(0, ids).long()
-    weight = scale.index_select(0, of_edge)
-    some = weight.nonzero()[:, 0]
-    dst = torch.repeat_interleave(torch.arange(first, graph.num_nodes(), device=src.device), ends.diff())
-    src, dst, ids, of_edge, weight = (x.index_select(0, some) for x in (src, dst, ids, of_edge, weight))
+    node = torch.arange(len(ends) - 1 - first, device=src.device).repeat_interleave(ends[first:].diff())  # from `first`
+    of_edge = graph.edata["kind"].index_select(0, ids[begin:].long()).long()
+    some = scale.index_select(0, of_edge).nonzero()[:, 0]
+    node, of_edge = node.index_select(0, some), of_edge.index_select(0, some)
+    src, ids = (x[begin:].index_select(0, some).long() for x in (src, ids))
     difference = graph.edata["feature"][:, 0].index_select(0, ids).to(unit)
-    hindrance = feature * (1 - _dots(unit, src, dst)) + color * difference * (of_edge == EdgeKind.LATTICE)
-    weight = weight * torch.exp(-hindrance)
-    total = weight.new_zeros(len(ends) - 1).index_add_(0, dst - first, weight)
-    shares = weight / total.clamp_min(torch.finfo(total.dtype).tiny).index_select(0, dst - first)
-    offsets = F.pad(torch.bincount(dst - first, minlength=len(total)).cumsum(0), (1, 0))
+    hindrance = feature * (1 - _dots(unit, src, node + first)) + color * difference * (of_edge == EdgeKind.LATTICE)
+    weight = scale.index_select(0, of_edge) * torch.exp(-hindrance)
+    total = weight.new_zeros(len(ends) - 1 - first).index_add_(0, node, weight)
+    shares = weight / total.clamp_min(torch.finfo(total.dtype).tiny).index_select(0, node)
+    offsets = F.pad(torch.bincount(node, minlength=len(total)).cumsum(0), (1, 0))
     return Walk(first, offsets, src, shares, (total > 0).to(total)[:, None])
 
 

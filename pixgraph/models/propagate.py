@@ -209,13 +209,13 @@ class PropagatePredictor:
         weights = {grid: area.log() - area.sum(0).clamp_min(1e-6).log() for grid, area in areas.items()}
         cells, log_weight = [], []
         for level in stacked:
-            cells.append(F.normalize(level.permute(0, 2, 3, 1).flatten(0, 2), dim=1))
+            cells.append(unit_rows(level.permute(0, 2, 3, 1).flatten(0, 2)))
             log_weight.append(weights[level.shape[-2], level.shape[-1]])  # -inf where a class is not
         places = support_places(part.graph(), task)
         sampled = [place.collect(m[0]) for place, m in zip(places, maps, strict=True)]
         mix = self.diffusion.mix * trust_in(count_shots(task.support, task.n_way))
         discriminant = self._discriminant(stacked, label, task.n_way) if mix else None
-        unit = F.normalize(torch.cat(sampled), dim=1)
+        unit = unit_rows(torch.cat(sampled))
         rest = 0.0 if (label == 0).any() else -torch.inf
         return _Supports(part, statistics, chosen, unit, cells, log_weight, discriminant, mix, rest)
 
