@@ -86,16 +86,16 @@ class MarkCompleter:
 
     def __init__(self, settings: Completion | None = None) -> None:
         self.settings = Completion() if settings is None else settings
-        self._known: tuple[SupportKey, list[Picture]] | None = None
+        self._known: tuple[SupportKey, list[Picture] | None] | None = None
 
     def __call__(self, task: FewShotTask) -> FewShotTask:
         """The task with the labels of marked supports completed; the task itself where every support has a mask."""
-        if not any(_is_marked(p) for p in task.support):
-            return task
         key = SupportKey(task)
-        if self._known is None or self._known[0] != key:
-            self._known = (key, complete_task(task, self.settings).support)
-        return replace(task, support=self._known[1])
+        if self._known is None or self._known[0] != key:  # to look for marks takes longer than to compare keys
+            marked = any(_is_marked(p) for p in task.support)
+            self._known = (key, complete_task(task, self.settings).support if marked else None)
+        support = self._known[1]
+        return task if support is None else replace(task, support=support)
 
 
 def complete_task(task: FewShotTask, settings: Completion | None = None) -> FewShotTask:

@@ -173,6 +173,16 @@ def test_a_completer_remembers_the_last_supports():
     assert complete(few).support[0] is not one.support[0]
 
 
+def test_supports_without_marks_are_left_alone_until_they_get_some():
+    complete, few = MarkCompleter(), task()
+    assert complete(few) is few
+    assert complete(few) is few
+    few.support[0].label[:8] = 254
+    found = complete(few)
+    assert found is not few
+    assert (found.support[0].label != few.support[0].label).any()
+
+
 @pytest.mark.parametrize("name", ["propagate", "prototype", "knn", "linear"])
 def test_every_method_takes_marks(name):
     old = task(1)
