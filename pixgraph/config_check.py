@@ -241,6 +241,10 @@ def check(config: T) -> T:
     model, graph, backbone, loss = (sections.get(name) for name in ("model", "graph", "backbone", "loss"))
     if model is not None and model.width % model.heads:
         raise ConfigError(f"model.width: got {model.width}, expected a multiple of model.heads = {model.heads}")
+    if model is not None and not (model.evidence or model.decoder_blocks):
+        raise ConfigError(
+            "model.decoder_blocks: got 0 with model.evidence false, expected at least 1: no label would reach a query"
+        )
     if model is not None and loss is not None and model.target != (loss.unsup_form == "bgrl"):
         raise ConfigError(
             f"model.target: got {model.target} with loss.unsup_form {loss.unsup_form}, expected {not model.target}; "

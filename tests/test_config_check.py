@@ -87,6 +87,16 @@ def refuses_what_is_beyond(config, section, name, key):
         check(config)
 
 
+def test_labels_must_reach_a_query_by_evidence_or_by_attention():
+    config = build(Config, {"model": {"decoder_blocks": 0}})
+    assert check(config) is config
+    config.model.evidence = False
+    with pytest.raises(
+        ConfigError, match=r"model\.decoder_blocks: got 0 with model\.evidence false, expected at least"
+    ):
+        check(config)
+
+
 def test_settings_that_contradict_each_other():
     config = Config()
     config.model.heads = 5

@@ -109,6 +109,8 @@ def run_blocks(
         memory: What the first S nodes send in each block, see `block_messages`; `None`: S is 0.
         every: Whether all states are wanted.
     """
+    if not blocks:
+        return [x]
     order = edge_order(graph, 0 if memory is None else graph.num_nodes() - len(x))
     feature = order.sort(graph.edata["feature"])
     states = [x]
