@@ -55,6 +55,11 @@ def attention_engine(graph: Graph, engine: str = "auto") -> str:
     return chosen
 
 
+def dgl_is_asked_for() -> bool:
+    """Whether the environment asks for the engine "dgl"."""
+    return os.environ.get(ENGINE_VARIABLE) == "dgl"
+
+
 def edge_attention(
     graph: Graph, query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None = None, engine: str = "auto"
 ) -> Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
@@ -35,7 +35,9 @@ class EdgeArrays(NamedTuple):
     def empty(cls, count: int, device: torch.device) -> EdgeArrays:
         """Arrays of `count` edges whose values are still to be written."""
         src, dst = (torch.empty(count, dtype=torch.int64, device=device) for _ in range(2))
-        return cls(src, dst, torch.empty(count, dtype=torch.uint8, device=device), torch.empty(count, 3, device=device))
+        # One feature after the other in memory: they are written, and read, one at a time.
+        feature = torch.empty(3, count, device=device).T
+        return cls(src, dst, torch.empty(count, dtype=torch.uint8, device=device), feature)
 
     def range(self, start: int, count: int) -> EdgeArrays:
         """Views of the edges from `start` to `start + count`."""
@@ -48,6 +50,10 @@ class EdgeBlock(Protocol):
     @property
     def one_way(self) -> bool:
         """Whether the reverse edges must be added where messages are to flow both ways."""
+
+    @property
+    def pattern(self) -> Hashable:
+        """See `pixgraph.graph.pattern`; `None`: another block of this sort may be anything."""
 
     def __len__(self) -> int:
         """Number of edges, without reverse ones."""
@@ -68,6 +74,7 @@ class ReadyEdges:
 
     arrays: EdgeArrays
     one_way: bool = False
+    pattern: None = None
 
     def __len__(self) -> int:
         return len(self.arrays.src)
@@ -94,6 +101,7 @@ class LatticeEdges:
     def __init__(self, cells: Cells, config: GraphConfig) -> None:
         self.grid, self.first, self.steps = (cells.height, cells.width), cells.first, cells.steps
         self.dilations, self.connectivity = check_dilations(*self.grid, config.dilations), config.connectivity
+        self.pattern = ("lattice", self.first, self.grid, self.dilations, self.connectivity)
 
     def __len__(self) -> int:
         return lattice_size(*self.grid, self.dilations, self.connectivity)
@@ -122,6 +130,11 @@ class PartnerEdges:
     first: int
     kinds: Sequence[tuple[EdgeKind, int]]
     one_way: bool = True
+
+    @property
+    def pattern(self) -> Hashable:
+        """See `EdgeBlock`."""
+        return ("partners", self.first, len(self.partners), tuple(self.kinds))
 
     def __len__(self) -> int:
         return self.partners.numel()
@@ -155,6 +168,7 @@ class ListedEdges:
     dst: Tensor
     kind: EdgeKind
     one_way: bool = False
+    pattern: None = None
 
     def __len__(self) -> int:
         return len(self.src)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
 import torch
 
 from pixgraph.graph.backend import Graph, incoming, structure
+from pixgraph.graph.pattern import shared
 
 Tensor = torch.Tensor
 
@@ -52,6 +53,8 @@ class EdgeOrder:
 
     def sort(self, values: Tensor) -> Tensor:
         """Values (E, F) of the graph's edges in this order, an edge a column: (F, E')."""
+        if values.stride(0) == 1:
+            return values.t().index_select(1, self.edges)
         return values.index_select(0, self.edges).t().contiguous()
 
 
@@ -68,6 +71,13 @@ def edge_order(graph: Graph, first: int = 0) -> EdgeOrder:
 
 
 def _ordered(graph: Graph, first: int) -> EdgeOrder:
+    order = shared(graph, ("order", first), lambda: _worked_out(graph, first))
+    src = graph.edges()[0].index_select(0, order.edges)
+    return replace(order, src=src.int())
+
+
+def _worked_out(graph: Graph, first: int) -> EdgeOrder:
+    """The order without the sources."""
     offsets, src, ids = incoming(graph)
     degree = offsets.diff()[first:]
     # Stable: nodes of one degree stay in the order of their ids, which lie close together in the picture.
@@ -85,7 +95,7 @@ def _ordered(graph: Graph, first: int) -> EdgeOrder:
         size=len(degree),
         sources=graph.num_nodes(),
         edges=ids.index_select(0, place).long(),
-        src=src.index_select(0, place).int(),
+        src=src.new_empty(0),
         dst=torch.repeat_interleave(nodes.int(), by_degree, output_size=total),
         nodes=nodes,
         offsets=ends.int(),

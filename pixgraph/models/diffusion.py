@@ -19,6 +19,7 @@ import torch.nn.functional as F
 from pixgraph.graph.backend import Graph, incoming
 from pixgraph.graph.edge_products import edges_at_a_time, row_sums
 from pixgraph.graph.edges import EdgeKind
+from pixgraph.graph.pattern import shared
 
 ALONG_LATTICE = {EdgeKind.LATTICE: 1.0}
 """The constant g where labels spread among neighbours only."""
@@ -61,23 +62,50 @@ def random_walk(
         feature: f.
     """
     unit = unit.to(torch.promote_types(unit.dtype, torch.float32))
-    scale = unit.new_zeros(len(EdgeKind))
+    steps = shared(graph, ("walk", first, *sorted(kinds.items())), lambda: _walked_edges(graph, first, kinds))
+    src = graph.edges()[0].index_select(0, steps.edges)
+    difference = graph.edata["feature"][:, 0].index_select(0, steps.edges)
+    hindrance = feature * (1 - _dots(unit, src, steps.dst)) + (color * difference * steps.colored).to(unit)
+    weight = steps.scale.to(unit) * torch.exp(-hindrance)
+    node = steps.dst - first
+    total = weight.new_zeros(graph.num_nodes() - first).index_add_(0, node, weight)
+    shares = weight / total.clamp_min(torch.finfo(total.dtype).tiny).index_select(0, node)
+    return Walk(first, steps.offsets, src, shares, (total > 0).to(total)[:, None])
+
+
+class _WalkedEdges(NamedTuple):
+    """The edges of a graph that carry something, by destination.
+
+    Attributes:
+        edges: (E',) int64 ids.
+        dst: (E',) int64 destinations.
+        offsets: As in `Walk`.
+        scale: (E',) float32, g.
+        colored: (E',) float32, one for lattice edges.
+    """
+
+    edges: torch.Tensor
+    dst: torch.Tensor
+    offsets: torch.Tensor
+    scale: torch.Tensor
+    colored: torch.Tensor
+
+
+def _walked_edges(graph: Graph, first: int, kinds: dict[EdgeKind, float]) -> _WalkedEdges:
+    ends, src, ids = incoming(graph)
+    scale = torch.zeros(len(EdgeKind), device=src.device)
     for kind, value in kinds.items():
         scale[kind] = value
-    ends, src, ids = incoming(graph)
     begin = int(ends[first])
     node = torch.arange(len(ends) - 1 - first, device=src.device).repeat_interleave(ends[first:].diff())  # from `first`
     of_edge = graph.edata["kind"].index_select(0, ids[begin:].long()).long()
     some = scale.index_select(0, of_edge).nonzero()[:, 0]
     node, of_edge = node.index_select(0, some), of_edge.index_select(0, some)
-    src, ids = (x[begin:].index_select(0, some).long() for x in (src, ids))
-    difference = graph.edata["feature"][:, 0].index_select(0, ids).to(unit)
-    hindrance = feature * (1 - _dots(unit, src, node + first)) + color * difference * (of_edge == EdgeKind.LATTICE)
-    weight = scale.index_select(0, of_edge) * torch.exp(-hindrance)
-    total = weight.new_zeros(len(ends) - 1 - first).index_add_(0, node, weight)
-    shares = weight / total.clamp_min(torch.finfo(total.dtype).tiny).index_select(0, node)
-    offsets = F.pad(torch.bincount(node, minlength=len(total)).cumsum(0), (1, 0))
-    return Walk(first, offsets, src, shares, (total > 0).to(total)[:, None])
+    offsets = F.pad(torch.bincount(node, minlength=len(ends) - 1 - first).cumsum(0), (1, 0))
+    edges = ids[begin:].index_select(0, some).long()
+    return _WalkedEdges(
+        edges, node + first, offsets, scale.index_select(0, of_edge), (of_edge == EdgeKind.LATTICE).float()
+    )
 
 
 def _dots(x: torch.Tensor, src: torch.Tensor, dst: torch.Tensor) -> torch.Tensor:

@@ -40,7 +40,7 @@ SHARPEST = 70.0
 LEAST = 1e-37
 """Keeps a quotient of two such sums defined where both are zero."""
 
-PAIRS = 2**19
+PAIRS = 2**20
 """Pairs of query and support cells compared at a time: some megabytes, and few calls."""
 
 SUPPORT_CELLS = 16
@@ -111,7 +111,8 @@ class Evidence(nn.Module):
         with torch.autocast(query.device.type, enabled=False):
             precise = query.to(torch.promote_types(query.dtype, torch.float32))
             mild, sharp = self.log_sharpness.exp().clamp_max(SHARPEST).to(precise)
-            keys, area = (x.to(precise) for x in (support.unit, support.area))
+            # A product with few rows, not few columns, is five times as fast.
+            keys, area = support.unit.to(precise), support.area.to(precise).T.contiguous()  # (S, C), (N + 1, S)
             # A factor on the queries is one pass over the pairs less; learnt, it would cost frozen features a gradient.
             constant = mild.requires_grad and not (query.requires_grad or keys.requires_grad)
             factor = mild.detach() if constant else mild
@@ -123,13 +124,14 @@ class Evidence(nn.Module):
                 sides = [(tops / factor).where(side, -1.0).amax(1) for side in (support.sides, ~support.sides)]
                 nearest.append(torch.stack(sides, 1))
                 gentle = score * (mild / factor) if constant else score
-                masses.append(torch.stack([gentle.exp() @ area, (score * (sharp / factor)).exp_() @ area], 1))
+                steep = score * (sharp / factor)
+                masses.append(torch.stack([area @ near.T for near in (gentle.exp(), steep.exp_())]))
             best, rival = torch.cat(nearest).unbind(1)  # (P, N) each
-            mass = torch.cat(masses)  # (P, 2, N + 1)
-            attended = mass[..., :-1] / mass[..., -1:].clamp_min(LEAST)
-            soft = torch.sigmoid(torch.logit(attended, eps=1e-4) - support.prior)  # (P, 2, N)
+            mass = torch.cat(masses, 2)  # (2, N + 1, P)
+            attended = mass[:, :-1] / mass[:, -1:].clamp_min(LEAST)
+            soft = torch.sigmoid(torch.logit(attended, eps=1e-4) - support.prior[:, None]).transpose(1, 2)  # (2, P, N)
         own, other = (query @ prototype for prototype in support.prototypes)
-        return torch.stack([*soft.unbind(1), best - rival, best, own - other, own], 2)
+        return torch.stack([*soft, best - rival, best, own - other, own], 2)
 
 
 class LevelEvidence(nn.Module):

@@ -12,6 +12,7 @@ from torch import nn
 
 from pixgraph.data.picture import FewShotTask
 from pixgraph.graph.backend import Graph
+from pixgraph.graph.pattern import shared
 from pixgraph.graph.segment_map import segment_map
 from pixgraph.graph.support import SUPPORT
 from pixgraph.graph.support_nodes import labelled_segments
@@ -20,8 +21,7 @@ from pixgraph.models.places import NodeGrid, NodePoints, NodeSegments, PicturePl
 
 def node_grids(graph: Graph, task: FewShotTask) -> list[PicturePlace]:
     """The places of the nodes of the queries and then of the unlabelled pictures of a task graph."""
-    first = int((graph.ndata["role"] == SUPPORT).sum())
-    counts = torch.bincount(graph.ndata["image"][first:] - len(task.support)).tolist()
+    first, counts = shared(graph, ("counts", len(task.support)), lambda: _counts(graph, len(task.support)))
     grids = list[PicturePlace]()
     for picture, count in zip((*task.query, *task.unlabelled), counts, strict=True):
         if "segments" in graph.ndata:
@@ -32,6 +32,12 @@ def node_grids(graph: Graph, task: FewShotTask) -> list[PicturePlace]:
             grids.append(NodeGrid(first, height // stride, width // stride))
         first += count
     return grids
+
+
+def _counts(graph: Graph, supports: int) -> tuple[int, list[int]]:
+    """How many nodes the supports have together, and each other picture."""
+    first = int((graph.ndata["role"] == SUPPORT).sum())
+    return first, torch.bincount(graph.ndata["image"][first:] - supports).tolist()
 
 
 def support_places(graph: Graph, task: FewShotTask) -> list[NodePoints | NodeSegments]:
@@ -85,9 +91,9 @@ def _projected(maps: Sequence[torch.Tensor], project: nn.ModuleList) -> list[tor
     sums: dict[tuple[int, int], torch.Tensor] = {}
     for m, layer in zip(maps, cast(Iterable[nn.Linear], project), strict=True):
         size = (m.shape[1], m.shape[2])
-        flat = m.flatten(1)  # (C, H * W)
-        sums[size] = torch.addmm(sums[size], layer.weight, flat) if size in sums else layer.weight @ flat
-    return [total.unflatten(1, size) for size, total in sums.items()]
+        flat, weight = m.flatten(1).T, layer.weight.T  # (H * W, C), (C, width)
+        sums[size] = torch.addmm(sums[size], flat, weight) if size in sums else flat @ weight
+    return [total.T.unflatten(1, size) for size, total in sums.items()]
 
 
 def _total(parts: Iterable[torch.Tensor]) -> torch.Tensor:

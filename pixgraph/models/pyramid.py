@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import lru_cache
 
 import torch
 import torch.nn.functional as F
@@ -61,7 +62,7 @@ class EvidencePyramid(nn.Module):
             if joint is not None and (rows >= joint.shape[2] or not level):  # the coarsest level that is as fine
                 x, joint = x + resample(joint, rows, columns), None
             x = x + resample(y, rows, columns)
-            y = self.blocks[level](torch.cat([x, places(x)], 1))
+            y = self.blocks[level](torch.cat([x, places(rows, columns, x.device).to(x).expand(len(x), -1, -1, -1)], 1))
         return y
 
 
@@ -70,11 +71,12 @@ def with_contrast(evidence: torch.Tensor) -> torch.Tensor:
     return torch.cat([evidence, relative(evidence, (2, 3))], 1)
 
 
-def places(x: torch.Tensor) -> torch.Tensor:
-    """Row and column of each cell of maps (N, C, h, w), from -1 to 1 between the picture's edges: (N, 2, h, w)."""
-    count, _, rows, columns = x.shape
-    down, across = ((2 * torch.arange(n, device=x.device, dtype=x.dtype) + 1) / n - 1 for n in (rows, columns))
-    return torch.stack(torch.meshgrid(down, across, indexing="ij")).expand(count, -1, -1, -1)
+@lru_cache(maxsize=64)
+@torch.inference_mode(False)
+def places(rows: int, columns: int, device: torch.device) -> torch.Tensor:
+    """Row and column of each cell of a map, from -1 to 1 between the picture's edges: (2, rows, columns) float32."""
+    down, across = ((2 * torch.arange(n, device=device) + 1) / n - 1 for n in (rows, columns))
+    return torch.stack(torch.meshgrid(down, across, indexing="ij"))
 
 
 def _block(width: int) -> nn.Sequential:

@@ -59,6 +59,16 @@ class GuidedUpsampler(nn.Module):
         # Channels last in memory throughout: as the states come, and as convolutions of few channels are fastest.
         coarse = torch.cat([self.state(states), logits[..., None]], 3).permute(0, 3, 1, 2)
         up = F.interpolate(coarse, (height, width), mode="bilinear", align_corners=False)  # (N, 17, h, w)
-        guide = self.detail(torch.cat([finest, resample(rgb, height, width)])[None])
-        guide = guide.contiguous(memory_format=torch.channels_last).expand(len(up), -1, -1, -1)
-        return (up[:, -1:] + self.refine(torch.cat([up, guide], 1)))[:, 0]
+        seen = torch.cat([finest, resample(rgb, height, width)])[None].permute(0, 2, 3, 1)
+        guide = _mixed(seen, self.detail).permute(0, 3, 1, 2).expand(len(up), -1, -1, -1)
+        *first, last = self.refine
+        hidden = torch.cat([up, guide], 1)
+        for layer in first:
+            hidden = layer(hidden)
+        return up[:, -1] + _mixed(hidden.permute(0, 2, 3, 1), last)[..., 0]
+
+
+def _mixed(x: torch.Tensor, layer: nn.Module) -> torch.Tensor:
+    """A 1 x 1 convolution of channels that come last: as a product it is five times as fast."""
+    assert isinstance(layer, nn.Conv2d)
+    return F.linear(x, layer.weight.flatten(1), layer.bias)

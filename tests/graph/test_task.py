@@ -8,6 +8,8 @@ from tiny_task import content, picture, task
 from pixgraph.config import GraphConfig
 from pixgraph.errors import ConfigError, DataError
 from pixgraph.graph import embedding
+from pixgraph.graph.backend import is_dgl
+from pixgraph.graph.edgegraph import EdgeGraph
 from pixgraph.graph.edges import EdgeKind, edge_features
 from pixgraph.graph.embedding import EmbeddingSpace, node_embedding
 from pixgraph.graph.lattice import lattice_edges
@@ -251,3 +253,12 @@ def test_bad_input():
     bad.features[1][0, 0, 0] = torch.nan
     with pytest.raises(DataError, match="embedding of picture 'p100': got NaN"):
         task_graph(replace(t, query=[bad]), CONFIG)
+
+
+def test_a_graph_for_one_answer_is_a_plain_one_unless_dgl_is_asked_for(monkeypatch):
+    t = task(shots=2)
+    part = support_part(t.support, CONFIG)
+    assert isinstance(attach_queries(part, t.query, support_edges=False), EdgeGraph)
+    assert is_dgl(attach_queries(part, t.query))
+    monkeypatch.setenv("PIXGRAPH_ENGINE", "dgl")
+    assert is_dgl(attach_queries(part, t.query, support_edges=False))

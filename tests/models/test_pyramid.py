@@ -64,10 +64,18 @@ def test_contrast_is_what_nodes_are_told():
 
 
 def test_places_are_cell_centres():
-    found = places(torch.zeros(3, 9, 2, 4))
-    assert found.shape == (3, 2, 2, 4)
-    assert found[1, 0, :, 0].tolist() == [-0.5, 0.5]
-    assert found[2, 1, 0].tolist() == [-0.75, -0.25, 0.25, 0.75]
+    found = places(2, 4, torch.device("cpu"))
+    assert found.shape == (2, 2, 4)
+    assert found[0, :, 0].tolist() == [-0.5, 0.5]
+    assert found[1, 0].tolist() == [-0.75, -0.25, 0.25, 0.75]
+
+
+def test_places_that_prediction_asked_for_serve_training():
+    places.cache_clear()
+    net, given = pyramid(), inputs()
+    with torch.inference_mode():
+        net(*given)
+    net(*given).sum().backward()
 
 
 def test_features_are_hidden_in_training_only():
