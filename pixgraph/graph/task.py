@@ -16,7 +16,7 @@ from pixgraph.graph.checks import check_fits
 from pixgraph.graph.edge_blocks import EdgeArrays, EdgeBlock, ReadyEdges, written
 from pixgraph.graph.edgegraph import EdgeGraph
 from pixgraph.graph.embedding import Embedding
-from pixgraph.graph.pattern import set_pattern
+from pixgraph.graph.pattern import LARGEST, set_pattern
 from pixgraph.graph.picture_nodes import PictureNodes, alike_block, count_nodes, neighbour_block, picture_nodes
 from pixgraph.graph.query_edges import support_block
 from pixgraph.graph.support import QUERY, SUPPORT, UNLABELLED, SupportPart, support_part
@@ -61,7 +61,7 @@ def attach_queries(
 
     Without `support_edges` the edges among support nodes are left out, for a method that remembers their states. Such a
     graph serves a few milliseconds, so it is an `EdgeGraph`, which takes half a millisecond less than one of DGL's,
-    unless `PIXGRAPH_ENGINE` asks for DGL.
+    unless `PIXGRAPH_ENGINE` asks for DGL, or there are so many edges that DGL sorts them faster.
 
     A query's edges depend on the supports, the seed, the unlabelled pictures and the query alone, not on the other
     queries, so that queries may be attached one at a time.
@@ -74,7 +74,8 @@ def attach_queries(
     del cells  # the vectors are not needed any more, and the edges take as much memory
     edges = written(blocks, ndata["rgbxy"].T.contiguous(), part.config)
     nodes = len(ndata["label"])
-    made = make_graph if support_edges or dgl_is_asked_for() else EdgeGraph
+    light = not support_edges and len(edges.src) <= LARGEST and not dgl_is_asked_for()
+    made = EdgeGraph if light else make_graph
     graph = made(edges.src, edges.dst, nodes, ndata, {"feature": edges.feature, "kind": edges.kind})
     patterns = [None if part.config.both_ways and block.one_way else block.pattern for block in blocks]
     if None not in patterns:

@@ -40,7 +40,7 @@ SHARPEST = 70.0
 LEAST = 1e-37
 """Keeps a quotient of two such sums defined where both are zero."""
 
-PAIRS = 2**20
+PAIRS = 2**19
 """Pairs of query and support cells compared at a time: some megabytes, and few calls."""
 
 SUPPORT_CELLS = 16

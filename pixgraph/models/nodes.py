@@ -91,9 +91,9 @@ def _projected(maps: Sequence[torch.Tensor], project: nn.ModuleList) -> list[tor
     sums: dict[tuple[int, int], torch.Tensor] = {}
     for m, layer in zip(maps, cast(Iterable[nn.Linear], project), strict=True):
         size = (m.shape[1], m.shape[2])
-        flat, weight = m.flatten(1).T, layer.weight.T  # (H * W, C), (C, width)
-        sums[size] = torch.addmm(sums[size], flat, weight) if size in sums else flat @ weight
-    return [total.T.unflatten(1, size) for size, total in sums.items()]
+        flat = m.flatten(1)  # (C, H * W)
+        sums[size] = torch.addmm(sums[size], layer.weight, flat) if size in sums else layer.weight @ flat
+    return [total.unflatten(1, size) for size, total in sums.items()]
 
 
 def _total(parts: Iterable[torch.Tensor]) -> torch.Tensor:

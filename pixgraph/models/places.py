@@ -74,9 +74,7 @@ class NodeGrid(_Consecutive):
 
     def collect(self, maps: torch.Tensor) -> torch.Tensor:
         """Values of a map (C, h, w) at the nodes: (n, C)."""
-        # Channels last in memory: they are interpolated side by side, and lie as the nodes want them.
-        last = maps.permute(1, 2, 0).contiguous().permute(2, 0, 1)
-        return resample(last, self.rows, self.columns).flatten(1).T
+        return resample(maps, self.rows, self.columns).flatten(1).T
 
     def image(self, values: torch.Tensor, first: int = 0) -> torch.Tensor:
         """Values (V - first, N, ...) of the nodes from `first` on, as pictures: (N, ..., rows, columns)."""

@@ -8,6 +8,7 @@ from tiny_task import content, picture, task
 from pixgraph.config import GraphConfig
 from pixgraph.errors import ConfigError, DataError
 from pixgraph.graph import embedding
+from pixgraph.graph import task as task_module
 from pixgraph.graph.backend import is_dgl
 from pixgraph.graph.edgegraph import EdgeGraph
 from pixgraph.graph.edges import EdgeKind, edge_features
@@ -262,3 +263,9 @@ def test_a_graph_for_one_answer_is_a_plain_one_unless_dgl_is_asked_for(monkeypat
     assert is_dgl(attach_queries(part, t.query))
     monkeypatch.setenv("PIXGRAPH_ENGINE", "dgl")
     assert is_dgl(attach_queries(part, t.query, support_edges=False))
+
+
+def test_dgl_sorts_the_edges_of_a_large_graph(monkeypatch):
+    t = task(shots=2)
+    monkeypatch.setattr(task_module, "LARGEST", 10)
+    assert is_dgl(attach_queries(support_part(t.support, CONFIG), t.query, support_edges=False))
