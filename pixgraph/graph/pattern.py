@@ -6,12 +6,12 @@ where some of these come from, not in where they lead: the order in which attent
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from typing import Any, TypeVar
 
 import torch
 
+from pixgraph.backbones.memory import ByteLRU
 from pixgraph.graph.backend import Graph, structure
 
 Made = TypeVar("Made")
@@ -19,10 +19,10 @@ Made = TypeVar("Made")
 LARGEST = 2**17
 """Edges of a graph up to which it is remembered: more take long to compute on anyway, and much memory to keep."""
 
-KEPT = 16
-"""Results that are kept; the ones used longest ago go first."""
+BYTES = 32
+"""Of a result, for each edge: about four numbers."""
 
-_made: OrderedDict[Hashable, Any] = OrderedDict()
+_made: ByteLRU[Any] = ByteLRU(1 << 26)
 
 
 def set_pattern(graph: Graph, pattern: Hashable) -> None:
@@ -50,11 +50,9 @@ def shared(graph: Graph, what: Hashable, make: Callable[[], Made]) -> Made:
     if stands_for is not structure(graph) or graph.num_edges() > LARGEST:  # DGL graphs can be changed in place
         return make()
     key = (pattern, what)
-    made = _made.pop(key, None)
+    made = _made.get(key)
     if made is None:
         with torch.inference_mode(False), torch.no_grad():  # what comes later may ask for gradients
             made = make()
-    _made[key] = made  # the last one used stands last
-    while len(_made) > KEPT:
-        _made.popitem(last=False)
+        _made.put(key, made, BYTES * graph.num_edges())
     return made

@@ -88,9 +88,14 @@ class MarkCompleter:
         self.settings = Completion() if settings is None else settings
         self._known: tuple[SupportKey, list[Picture] | None] | None = None
 
-    def __call__(self, task: FewShotTask) -> FewShotTask:
-        """The task with the labels of marked supports completed; the task itself where every support has a mask."""
-        key = SupportKey(task)
+    def __call__(self, task: FewShotTask, key: SupportKey | None = None) -> FewShotTask:
+        """The task with the labels of marked supports completed; the task itself where every support has a mask.
+
+        Args:
+            task: The task.
+            key: Of the task, from who has it already.
+        """
+        key = SupportKey(task) if key is None else key
         if self._known is None or self._known[0] != key:  # to look for marks takes longer than to compare keys
             marked = any(_is_marked(p) for p in task.support)
             self._known = (key, complete_task(task, self.settings).support if marked else None)

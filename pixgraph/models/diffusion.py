@@ -64,8 +64,8 @@ def random_walk(
     unit = unit.to(torch.promote_types(unit.dtype, torch.float32))
     steps = shared(graph, ("walk", first, *sorted(kinds.items())), lambda: _walked_edges(graph, first, kinds))
     src = graph.edges()[0].index_select(0, steps.edges)
-    difference = graph.edata["feature"][:, 0].index_select(0, steps.edges)
-    hindrance = feature * (1 - _dots(unit, src, steps.dst)) + (color * difference * steps.colored).to(unit)
+    difference = graph.edata["feature"][:, 0].index_select(0, steps.edges).to(unit)
+    hindrance = feature * (1 - _dots(unit, src, steps.dst)) + color * difference * steps.colored
     weight = steps.scale.to(unit) * torch.exp(-hindrance)
     node = steps.dst - first
     total = weight.new_zeros(graph.num_nodes() - first).index_add_(0, node, weight)

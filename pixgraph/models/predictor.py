@@ -66,8 +66,9 @@ class GraphPredictor:
         modules = list(self.network.modules())
         if any(module.training for module in modules):  # to say it to all of them takes a millisecond
             self.network.eval()
-        task = self._complete(task)
-        part, memory = self._known(task, modules)
+        key = SupportKey(task)  # of the labels as they are given, which decide how they are completed
+        task = self._complete(task, key)
+        part, memory = self._known(task, key, modules)
         # Without edges that lead from them to the query, unlabelled pictures change nothing.
         around = task.unlabelled if self.config.unlabelled_knn or self.config.both_ways else []
         found = []
@@ -77,9 +78,10 @@ class GraphPredictor:
             found.append(class_probabilities(self.network(graph, one, memory).logits[0], query.rgb.shape[-2:]))
         return found
 
-    def _known(self, task: FewShotTask, modules: list[nn.Module]) -> tuple[SupportPart, SupportMemory | None]:
+    def _known(
+        self, task: FewShotTask, key: SupportKey, modules: list[nn.Module]
+    ) -> tuple[SupportPart, SupportMemory | None]:
         """What the supports give, kept while the same pictures with the same labels come again to the same weights."""
-        key = SupportKey(task)
         weights = TensorsKey(p for module in modules for p in module._parameters.values())
         if self._supports is None or self._supports[0] != key or self._supports[1] != weights:
             part = support_part(task.support, self.config, self.seed)

@@ -126,8 +126,9 @@ class PropagatePredictor:
 
     @torch.inference_mode()
     def _predict(self, task: FewShotTask) -> list[torch.Tensor]:
-        task = self._complete(task)
-        supports = self._supports(task)
+        key = SupportKey(task)  # of the labels as they are given, which decide how they are completed
+        task = self._complete(task, key)
+        supports = self._supports(task, key)
         return [self._query(task, query, supports) for query in task.query]
 
     def _query(self, task: FewShotTask, query: Picture, supports: _Supports) -> torch.Tensor:
@@ -189,9 +190,8 @@ class PropagatePredictor:
         similar = dict.fromkeys((EdgeKind.QUERY_QUERY_KNN, EdgeKind.UNLABELLED), self.diffusion.similar)
         return {**ALONG_LATTICE, drawn: self.diffusion.support, **similar}
 
-    def _supports(self, task: FewShotTask) -> _Supports:
+    def _supports(self, task: FewShotTask, key: SupportKey) -> _Supports:
         """What the supports give, kept while the same pictures with the same labels come again."""
-        key = SupportKey(task)
         if self._known is None or self._known[0] != key:
             self._known = (key, self._prepare(task))
         return self._known[1]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -65,10 +67,9 @@ class GuidedUpsampler(nn.Module):
         hidden = torch.cat([up, guide], 1)
         for layer in first:
             hidden = layer(hidden)
-        return up[:, -1] + _mixed(hidden.permute(0, 2, 3, 1), last)[..., 0]
+        return up[:, -1] + _mixed(hidden.permute(0, 2, 3, 1), cast(nn.Conv2d, last))[..., 0]
 
 
-def _mixed(x: torch.Tensor, layer: nn.Module) -> torch.Tensor:
+def _mixed(x: torch.Tensor, layer: nn.Conv2d) -> torch.Tensor:
     """A 1 x 1 convolution of channels that come last: as a product it is five times as fast."""
-    assert isinstance(layer, nn.Conv2d)
     return F.linear(x, layer.weight.flatten(1), layer.bias)

@@ -4,6 +4,7 @@ import pytest
 import torch
 from tiny_task import task
 
+from pixgraph.backbones.memory import ByteLRU
 from pixgraph.config import GraphConfig
 from pixgraph.graph import pattern
 from pixgraph.graph.backend import edge_subgraph, make_graph
@@ -16,7 +17,7 @@ from pixgraph.models.diffusion import ALONG_LATTICE, random_walk
 
 @pytest.fixture(autouse=True)
 def _nothing_is_known_yet(monkeypatch):
-    monkeypatch.setattr(pattern, "_made", type(pattern._made)())
+    monkeypatch.setattr(pattern, "_made", ByteLRU(1 << 26))
 
 
 def graph_config(**config):
@@ -54,7 +55,7 @@ def test_graphs_of_other_edges_have_another_pattern(other):
 
 def test_ways_back_support_edges_and_changed_graphs_have_none():
     some = task(shots=2)
-    (graph,) = graphs()[:1]
+    graph = graphs()[0]
     part = support_part(some.support, graph_config(), 0)
     fresh = [
         attach_queries(part, some.query),
@@ -75,8 +76,8 @@ def test_large_graphs_are_not_remembered(monkeypatch):
 
 
 def test_the_oldest_goes_first(monkeypatch):
-    monkeypatch.setattr(pattern, "KEPT", 2)
-    (graph, _) = graphs()
+    graph = graphs()[0]
+    monkeypatch.setattr(pattern, "_made", ByteLRU(2 * pattern.BYTES * graph.num_edges()))
     assert [counted(graph, what) for what in "aabcba"] == [True, False, True, True, False, True]
 
 

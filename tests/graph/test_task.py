@@ -9,7 +9,7 @@ from pixgraph.config import GraphConfig
 from pixgraph.errors import ConfigError, DataError
 from pixgraph.graph import embedding
 from pixgraph.graph import task as task_module
-from pixgraph.graph.backend import is_dgl
+from pixgraph.graph.backend import HAS_DGL, is_dgl
 from pixgraph.graph.edgegraph import EdgeGraph
 from pixgraph.graph.edges import EdgeKind, edge_features
 from pixgraph.graph.embedding import EmbeddingSpace, node_embedding
@@ -256,6 +256,7 @@ def test_bad_input():
         task_graph(replace(t, query=[bad]), CONFIG)
 
 
+@pytest.mark.skipif(not HAS_DGL, reason="DGL cannot be imported")
 def test_a_graph_for_one_answer_is_a_plain_one_unless_dgl_is_asked_for(monkeypatch):
     t = task(shots=2)
     part = support_part(t.support, CONFIG)
@@ -265,6 +266,7 @@ def test_a_graph_for_one_answer_is_a_plain_one_unless_dgl_is_asked_for(monkeypat
     assert is_dgl(attach_queries(part, t.query, support_edges=False))
 
 
+@pytest.mark.skipif(not HAS_DGL, reason="DGL cannot be imported")
 def test_dgl_sorts_the_edges_of_a_large_graph(monkeypatch):
     t = task(shots=2)
     monkeypatch.setattr(task_module, "LARGEST", 10)
