@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import torch
 from dense_correlation import DenseCorrelation, hypercorrelation, layers_of, three_levels
-from query_stages import WARM_UP, Query, Stopwatch, exclusive, first_queries, ratio, resident, watched
-from recording import spread
+from query_stages import WARM_UP, Query, Stopwatch, exclusive, first_queries, resident, watched
+from recording import ratio, spread
 
 from pixgraph.data.images import load_image
 from pixgraph.evaluation.scoring import resize_labels

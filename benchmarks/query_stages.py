@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -15,7 +14,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from recording import spread
 from torch import nn
 from workbench import backbone_config
 
@@ -181,7 +179,7 @@ def photographs(size: int, supports: int) -> tuple[np.ndarray, list[tuple[np.nda
 
 
 def measure(args: argparse.Namespace) -> dict[str, Any]:
-    """Times, ratio and memory of one method at one stride."""
+    """Seconds of every round, and memory, of one method at one stride."""
     with tempfile.TemporaryDirectory() as folder:
         query = Query(args, folder)
         before, first = resident("VmRSS"), first_queries(query, args.rounds)
@@ -202,7 +200,6 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
         if not np.array_equal(answer, same):
             raise RuntimeError("the stages give another mask than the predictor: this script is out of date")
         graph = attach_queries(query.part, [query.store.from_image(load_image(query.path))])
-    beyond = [sum(stages.values()) - stages["backbone"] for stages in rounds]
     return {
         "method": args.child,
         "stride": args.strides[0],
@@ -211,25 +208,16 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
         "backbone": query.store.backbone.name,
         "threads": torch.get_num_threads(),
         "device": str(query.device),
-        "stages": {name: spread([stages[name] for stages in rounds]) for name in rounds[0]},
-        "beyond": spread(beyond),
-        "whole": spread(whole),
-        "first_query": spread(first),
-        "peer": spread(plain),
-        "ratio": ratio(beyond, plain),
-        "whole_ratio": ratio(whole, plain),
+        "stages": {name: [stages[name] for stages in rounds] for name in rounds[0]},
+        "beyond": [sum(stages.values()) - stages["backbone"] for stages in rounds],
+        "whole": whole,
+        "first_query": first,
+        "peer": plain,
         "nodes": graph.num_nodes(),
         "edges": graph.num_edges(),
         "memory_before_mb": before,
         "peak_memory_mb": resident("VmHWM"),
     }
-
-
-def ratio(ours: Sequence[float], theirs: Sequence[float]) -> dict[str, float]:
-    """Median and quartiles of the ratios, round by round."""
-    values = [a / b for a, b in zip(ours, theirs, strict=True)]
-    low, middle, high = statistics.quantiles(values, n=4, method="inclusive") if len(values) > 1 else values * 3
-    return {"median": round(middle, 3), "q25": round(low, 3), "q75": round(high, 3)}
 
 
 def resident(entry: str) -> float:

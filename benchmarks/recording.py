@@ -119,6 +119,13 @@ def spread(seconds: Sequence[float]) -> dict[str, float]:
     return {key: round(1000 * value, 3) for key, value in values.items()} | {"rounds": len(ordered)}
 
 
+def ratio(ours: Sequence[float], theirs: Sequence[float]) -> dict[str, float]:
+    """Median and quartiles of the ratios, round by round."""
+    values = [a / b for a, b in zip(ours, theirs, strict=True)]
+    low, middle, high = statistics.quantiles(values, n=4, method="inclusive") if len(values) > 1 else values * 3
+    return {"median": round(middle, 3), "q25": round(low, 3), "q75": round(high, 3)}
+
+
 def milliseconds(found: dict[str, float]) -> str:
     """A `spread` as a cell of a table: median and, in brackets, the quartiles."""
     return f"{found['median_ms']:.1f} ({found['q25_ms']:.1f}-{found['q75_ms']:.1f})"

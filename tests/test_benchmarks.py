@@ -278,7 +278,10 @@ def test_unseen_classes_are_hidden_from_further_sources(tmp_path):
 def test_the_stages_of_a_query_add_up(method):
     arguments = ["--child", method, "--strides", "8", "--rounds", "2", "--size", "64", "--backbone", "filters"]
     args = script("speed_query").parser().parse_args([*arguments, "--supports", "2"])
-    found = script("query_stages").measure(args)
+    measured = script("query_stages").measure(args)
+    found = script("speed_query").pooled([measured, measured])
+    assert len(found["ratio_by_process"]) == 2
+    assert found["beyond"]["rounds"] == 2 * len(measured["beyond"])
     assert found["nodes"] > 64
     assert found["peak_memory_mb"] >= found["memory_before_mb"] > 10
     stages = {name: one["median_ms"] for name, one in found["stages"].items()}
