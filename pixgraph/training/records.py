@@ -24,7 +24,7 @@ def read_config(run: str | Path) -> dict[str, Any]:
     path = Path(run) / "config.yaml"
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError) as error:
         text = " ".join(str(error).split())
         raise RunError(f"cannot read {path}: {text}; expected the settings of a run as YAML") from error
     if not isinstance(values, dict):
@@ -65,7 +65,7 @@ def read_environment(run: str | Path) -> dict[str, Any]:
 def _read_json(path: Path) -> dict[str, Any]:
     try:
         return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise RunError(f"cannot read {path}: {error}; expected JSON: remove it and resume the run") from error
 
 

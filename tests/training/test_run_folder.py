@@ -233,9 +233,10 @@ def test_runs_that_is_a_file(tmp_path):
         RunFolder.create(tiny_config(tmp_path / "runs"))
 
 
+@pytest.mark.parametrize("text", ["{broken: [", 100_000 * "["])
 @pytest.mark.parametrize(("name", "reader"), [("config.yaml", read_config), ("summary.json", read_summary)])
-def test_broken_records_are_named(tmp_path, name, reader):
-    (tmp_path / name).write_text("{broken: [")
+def test_broken_records_are_named(tmp_path, name, reader, text):
+    (tmp_path / name).write_text(text)
     with pytest.raises(RunError, match=f"cannot read .*{name}: .*; expected"):
         reader(tmp_path)
 
