@@ -124,8 +124,8 @@ def report(result: Mapping[str, Any]) -> str:
         [
             f"One {first['size']} x {first['size']} query with {first['supports']} supports, 1 class, backbone "
             f"{first['backbone']}, {first['device']}, {first['threads']} threads. Milliseconds: median (quartiles) of "
-            f"{' / '.join(str(one['whole']['rounds']) for one in settings)} rounds in "
-            f"{len(first['ratio_by_process'])} process(es) a setting. The stages of a round are timed "
+            f"{' / '.join(str(one['whole']['rounds']) for one in settings)} rounds; "
+            f"processes a setting: {len(first['ratio_by_process'])}. The stages of a round are timed "
             "one after the other, `whole query` is the same work through the public classes. What the supports need is "
             "done once for all their queries: the first query of a set pays for it, but for the supports' own forward "
             "passes.",
