@@ -1,17 +1,19 @@
 """The products that attention is made of: dots along edges, a softmax over incoming edges, sums over edges.
 
 None holds a tensor with an entry for each edge and channel: such a tensor is larger than everything else together, and
-to touch so much new memory takes longer than the arithmetic. Dots gather a chunk of edges that stays in the cache;
-where all edges of a chunk lead into nodes of one degree, only their sources are gathered and the destinations are
-spread over them. Sums are `torch.embedding_bag` on a CPU: weighted table look-ups are what that is built for, and it is
-six times as fast as DGL's SpMM with one weight a head.
+to touch so much new memory takes longer than the arithmetic. On a CPU dots are `torch.sparse.sampled_addmm`, which
+computes the entries of a product of matrices where there are edges: three times as fast as to gather both ends a piece
+at a time, which is what other devices do. Sums are `torch.embedding_bag` there: weighted table look-ups are what that
+is built for, and it is six times as fast as DGL's SpMM with one weight a head.
 """
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 
 import torch
+import torch.nn.functional as F
 
 from pixgraph.graph.backend import Graph, dgl_dots, dgl_softmax
 from pixgraph.graph.edge_order import EdgeOrder
@@ -21,8 +23,13 @@ Tensor = torch.Tensor
 CHUNK_BYTES = {"cpu": 2**20, "cuda": 2**26}
 """How much is gathered of one tensor at a time, by device: on a CPU what stays in the cache."""
 
-HEADS = 4
-"""Heads whose products are summed by one matrix product."""
+LOOK_UPS = 2**20
+"""Edges times heads whose sums are one call: of small graphs all heads, of large ones a head at a time."""
+
+
+with warnings.catch_warnings():  # PyTorch says once a process that such matrices are new
+    warnings.simplefilter("ignore")
+    torch.sparse_csr_tensor([0, 0], [], [], (1, 1))
 
 
 def edge_dots(graph: Graph | None, order: EdgeOrder, at_src: Tensor, at_dst: Tensor) -> Tensor:
@@ -40,23 +47,41 @@ def edge_dots(graph: Graph | None, order: EdgeOrder, at_src: Tensor, at_dst: Ten
     if graph is not None and graph.num_edges():
         every = torch.cat([at_dst.new_zeros(order.first, *at_dst.shape[1:]), at_dst]) if order.first else at_dst
         return order.sort(dgl_dots(graph, at_src, every))
-    heads, depth = at_src.shape[1:]
-    src, dst = at_src.flatten(1), at_dst.flatten(1)
-    out = at_src.new_empty(heads, len(order.src))
-    step = max(1, min(edges_at_a_time(heads * depth, at_src), len(order.src)))
-    # Two buffers for all chunks: fresh memory would cost more than what is done with it.
-    left, right = (src.new_empty(step, src.shape[1]) for _ in range(2))
-    ones = torch.block_diag(*[src.new_ones(1, depth)] * min(HEADS, heads))
-    for start, end, first, degree in _chunks(order, step):
-        gathered = torch.index_select(src, 0, order.src[start:end], out=left[: end - start])  # (e, H * D)
-        if degree:
-            nodes = order.nodes[first : first + (end - start) // degree]
-            here = torch.index_select(dst, 0, nodes, out=right[: len(nodes)])
-            gathered.unflatten(0, (-1, degree)).mul_(here.unsqueeze(1))
-        else:
-            gathered.mul_(torch.index_select(dst, 0, order.dst[start:end], out=right[: end - start]))
-        _head_sums(gathered, ones, depth, out[:, start:end])
-    return out
+    rows = at_dst.index_select(0, order.nodes)
+    return row_dots(order.offsets, order.src, at_src.transpose(0, 1), rows.transpose(0, 1))
+
+
+def row_dots(offsets: Tensor, ends: Tensor, at_end: Tensor, at_row: Tensor) -> Tensor:
+    """Products of each row with those rows of another table that stand side by side for it in `ends`.
+
+    Args:
+        offsets: (T + 1,) where the products of each row begin and end.
+        ends: (E',) ids of rows of `at_end`, in the type of `offsets`.
+        at_end: (H, V, D), at least in single precision.
+        at_row: (H, T, D), in the same type.
+
+    Returns:
+        (H, E').
+    """
+    heads, rows = at_row.shape[:2]
+    if not len(ends):
+        return at_end.new_zeros(heads, 0)
+    if at_end.device.type != "cpu":
+        return gathered_dots(offsets, ends, at_end, at_row)
+    shape, other = (heads, rows, at_end.shape[1]), at_end.transpose(1, 2)
+    if len(ends) > rows * shape[2]:  # a graph may have an edge twice; a sparse matrix has no room for that many
+        return (at_row @ other).flatten(1).index_select(1, _rows(offsets, len(ends)) * shape[2] + ends)
+    begins, columns = (x.expand(heads, -1) for x in (offsets, ends))
+    table = torch.sparse_csr_tensor(begins, columns, at_end.new_zeros(columns.shape), shape, check_invariants=False)
+    return torch.sparse.sampled_addmm(table, at_row, other, beta=0.0).values()
+
+
+def gathered_dots(offsets: Tensor, ends: Tensor, at_end: Tensor, at_row: Tensor) -> Tensor:
+    """`row_dots` on any device: both rows of the products are gathered, a piece of the products at a time."""
+    row = _rows(offsets, len(ends))
+    pieces = _split(0, len(ends), edges_at_a_time(at_end[:, 0].numel(), at_end))
+    products = (at_end.index_select(1, ends[i:j]).mul_(at_row.index_select(1, row[i:j])).sum(-1) for i, j in pieces)
+    return torch.cat(list(products), 1)
 
 
 def incoming_softmax(graph: Graph | None, order: EdgeOrder, score: Tensor) -> Tensor:
@@ -96,8 +121,8 @@ def sums_in(order: EdgeOrder, x: Tensor, weight: Tensor) -> Tensor:
     out = x.new_zeros(order.size, *x.shape[1:])
     if x.device.type != "cpu":
         return _add_at(out, order.dst, order.src, x, weight)
-    for h, w in enumerate(weight):
-        out[:, h].index_copy_(0, order.nodes, row_sums(order.offsets, order.src, x[:, h], w))
+    for heads, sums in _head_sums(order.offsets, order.src, x, weight):
+        out[:, heads].index_copy_(0, order.nodes, sums)
     return out
 
 
@@ -116,8 +141,8 @@ def sums_out(order: EdgeOrder, x: Tensor, weight: Tensor) -> Tensor:
     out = x.new_zeros(order.sources, *x.shape[1:])
     if x.device.type != "cpu":
         return _add_at(out, order.src, order.dst, x, weight)
-    for h, w in enumerate(weight):
-        out[:, h] = row_sums(offsets, dst, x[:, h], w.index_select(0, place))
+    for heads, sums in _head_sums(offsets, dst, x, weight.index_select(1, place)):
+        out[:, heads] = sums
     return out
 
 
@@ -136,9 +161,8 @@ def row_sums(offsets: Tensor, ends: Tensor, x: Tensor, weight: Tensor) -> Tensor
     if not len(ends):
         return x.new_zeros(len(offsets) - 1, x.shape[1])
     if x.device.type != "cpu":
-        rows = torch.arange(len(offsets) - 1, device=x.device)
-        rows = rows.repeat_interleave(offsets.diff(), output_size=len(ends))
-        return _add_at(x.new_zeros(len(offsets) - 1, 1, x.shape[1]), rows, ends, x[:, None], weight[None])[:, 0]
+        sums = x.new_zeros(len(offsets) - 1, 1, x.shape[1])
+        return _add_at(sums, _rows(offsets, len(ends)), ends, x[:, None], weight[None])[:, 0]
     return torch.embedding_bag(x, ends, offsets, False, 0, False, weight, True)[0]
 
 
@@ -149,33 +173,32 @@ def _add_at(out: Tensor, rows: Tensor, ends: Tensor, x: Tensor, weight: Tensor) 
     return out
 
 
-def _head_sums(product: Tensor, ones: Tensor, depth: int, out: Tensor) -> None:
-    """Sums over each head's channels: (e, H * D) into (H, e); ones stand where channel and head belong together."""
-    if product.device.type != "cpu":
-        out.copy_(product.unflatten(1, (-1, depth)).sum(-1).t())
-        return
-    # A product with blocks of ones, a few heads at a time: four times as fast as a sum over so short a dimension.
-    for h in range(0, len(out), HEADS):
-        part = product[:, h * depth : (h + HEADS) * depth]
-        heads = part.shape[1] // depth
-        torch.mm(ones[:heads, : part.shape[1]], part.t(), out=out[h : h + heads])
+def _head_sums(offsets: Tensor, ends: Tensor, x: Tensor, weight: Tensor) -> Iterator[tuple[slice, Tensor]]:
+    """`row_sums` of every head, of as many as `LOOK_UPS` allows at a time: those heads, and their sums (T, h, D).
 
-
-def _chunks(order: EdgeOrder, step: int) -> Iterator[tuple[int, int, int, int]]:
-    """First edge, end, first node and degree of chunks of at most `step` edges.
-
-    A chunk of a long run holds whole nodes. Short runs and the edges into hubs are taken together, degree 0 saying so:
-    for many small chunks the calls would take longer than what they save.
+    Args:
+        offsets: (T + 1,) as there.
+        ends: (E',) as there.
+        x: (V, H, D).
+        weight: (H, E').
     """
-    done = node = 0
-    for degree, start, end in order.runs:
-        if degree <= step <= end - start:
-            yield from ((i, j, node, 0) for i, j in _split(done, start, step))
-            for i, j in _split(start, end, step // degree * degree):
-                yield i, j, node + (i - start) // degree, degree
-            done = end
-        node += (end - start) // degree
-    yield from ((i, j, node, 0) for i, j in _split(done, len(order.src), step))
+    heads = x.shape[1]
+    rows = x.contiguous().flatten(0, 1)  # head h of node v is row v * H + h
+    for i, j in _split(0, heads, max(1, LOOK_UPS // max(1, len(ends)))):
+        if j == i + 1:
+            yield slice(i, j), row_sums(offsets, ends, x[:, i], weight[i])[:, None]
+            continue
+        head = torch.arange(i, j, dtype=ends.dtype)[:, None]
+        begins = (offsets[:-1] + (head - i) * len(ends)).flatten()
+        begins = F.pad(begins, (0, 1), value=(j - i) * len(ends))
+        sums = row_sums(begins, (ends * heads + head).flatten(), rows, weight[i:j].flatten())
+        yield slice(i, j), sums.unflatten(0, (j - i, -1)).transpose(0, 1)
+
+
+def _rows(offsets: Tensor, count: int) -> Tensor:
+    """Which row each of `count` entries belongs to."""
+    rows = torch.arange(len(offsets) - 1, device=offsets.device)
+    return rows.repeat_interleave(offsets.diff(), output_size=count)
 
 
 def _split(start: int, end: int, step: int) -> Iterator[tuple[int, int]]:

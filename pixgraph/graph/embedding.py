@@ -11,6 +11,7 @@ import torch.nn.functional as F
 
 from pixgraph.data.picture import Picture
 from pixgraph.errors import ConfigError, DataError
+from pixgraph.graph.interpolation import bilinear, bilinear_last
 
 Embedding = Callable[[Picture, torch.Tensor], torch.Tensor]
 """(picture, xy (n, 2) float32 in 0..1) -> (n, D) float32."""
@@ -182,7 +183,7 @@ class EmbeddingSpace:
         for feature in chosen_levels(picture, self.level):
             unit = feature.float() * _inverse_norm(feature.float(), 0)  # (C, h, w)
             if unit[0].numel() > height * width:
-                unit = F.interpolate(unit[None], (height, width), mode="bilinear", align_corners=False)[0]
+                unit = bilinear(unit, height, width)
             size, level = (unit.shape[1], unit.shape[2]), unit.flatten(1).T  # (h*w, C)
             if self.basis is None:
                 parts.append(_resized(level, size, (height, width)))
@@ -199,12 +200,10 @@ class EmbeddingSpace:
 
 
 def _resized(level: torch.Tensor, size: tuple[int, int], wanted: tuple[int, int]) -> torch.Tensor:
-    """Bilinear interpolation of a map (h*w, C), row by row, to another size; channels stay last in memory."""
+    """Bilinear interpolation of a map (h*w, C), row by row, to another size."""
     if size == wanted:
         return level
-    image = level.contiguous().view(1, *size, -1).permute(0, 3, 1, 2)
-    resized = F.interpolate(image, wanted, mode="bilinear", align_corners=False)
-    return resized.permute(0, 2, 3, 1).reshape(wanted[0] * wanted[1], -1)
+    return bilinear_last(level.contiguous().view(1, *size, -1), *wanted).reshape(wanted[0] * wanted[1], -1)
 
 
 def _check_finite(vectors: torch.Tensor, what: str) -> None:

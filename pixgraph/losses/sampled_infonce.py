@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import warnings
 from itertools import pairwise
 from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
 
+from pixgraph.graph.edge_products import row_dots, row_sums
 from pixgraph.losses.pixel_vectors import vector_rows
 
 BLOCK = 2**24
@@ -92,13 +92,12 @@ def block_sums(
             column = flat.index_select(0, pairs).sub_(before)
             ends = torch.searchsorted(pairs, starts)  # where the pairs of each vector start and end
             scale = inverse_norm(block).index_select(0, column)
-            logit = pair_products(vectors, block, column, ends).mul_(scale).sub_(offset.repeat_interleave(ends.diff()))
+            logit = row_dots(ends, column, block[None], vectors[None])[0].mul_(scale)
+            logit.sub_(offset.repeat_interleave(ends.diff()))
             weight = logit.div_(temperature).clamp_max_(LARGEST).exp_()
             mass += torch.segment_reduce(weight, "sum", offsets=ends)
             weight *= scale
-            total += F.embedding_bag(
-                column, block, ends, per_sample_weights=weight, mode="sum", include_last_offset=True
-            )
+            total += row_sums(ends, column, block, weight)
         before += len(chunk)
     return Sums(mass, total)
 
@@ -128,16 +127,6 @@ def inverse_norm(keys: torch.Tensor) -> torch.Tensor:
     return keys.norm(dim=1).clamp_min(1e-12).reciprocal()
 
 
-def pair_products(vectors: torch.Tensor, keys: torch.Tensor, column: torch.Tensor, ends: torch.Tensor) -> torch.Tensor:
-    """Products (n,) of vectors (Q, D) with keys[column], where vector q has the pairs from ends[q] to ends[q + 1]."""
-    if len(column) >= len(vectors) * len(keys):  # more than a sparse matrix has room for
-        rows = torch.arange(len(vectors)).repeat_interleave(ends.diff())
-        return (vectors @ keys.T)[rows, column]
-    nothing, shape = vectors.new_zeros(len(column)), (len(vectors), len(keys))
-    pairs = torch.sparse_csr_tensor(ends, column, nothing, shape, check_invariants=False)
-    return torch.sparse.sampled_addmm(pairs, vectors, keys.t(), beta=0.0).values()
-
-
 class _SampledInfoNCE(torch.autograd.Function):
     """The losses log(1 + mass); the gradient with respect to the vectors is there as soon as they are."""
 
@@ -155,9 +144,7 @@ class _SampledInfoNCE(torch.autograd.Function):
             ctx.save_for_backward(torch.zeros_like(vectors))
             return vectors.new_zeros(len(vectors))
         sums = block_sums if vectors.device.type == "cpu" else gathered_sums
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta")
-            mass, total = sums(vectors, (vectors * positives).sum(1), keys, index, temperature)
+        mass, total = sums(vectors, (vectors * positives).sum(1), keys, index, temperature)
         # d log(1 + sum_j exp((v k_j - v p) / t)) / dv
         ctx.save_for_backward((total - mass[:, None] * positives) / (temperature * (1 + mass[:, None])))
         return mass.log1p()

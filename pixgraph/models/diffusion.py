@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 
 from pixgraph.graph.backend import Graph, incoming
-from pixgraph.graph.edge_products import edges_at_a_time, row_sums
+from pixgraph.graph.edge_products import row_dots, row_sums
 from pixgraph.graph.edges import EdgeKind
 from pixgraph.graph.pattern import shared
 
@@ -65,7 +65,8 @@ def random_walk(
     steps = shared(graph, ("walk", first, *sorted(kinds.items())), lambda: _walked_edges(graph, first, kinds))
     src = graph.edges()[0].index_select(0, steps.edges)
     difference = graph.edata["feature"][:, 0].index_select(0, steps.edges).to(unit)
-    hindrance = feature * (1 - _dots(unit, src, steps.dst)) + color * difference * steps.colored
+    alike = row_dots(steps.offsets, src, unit[None], unit[None, first:])[0]
+    hindrance = feature * (1 - alike) + color * difference * steps.colored
     weight = steps.scale.to(unit) * torch.exp(-hindrance)
     node = steps.dst - first
     total = weight.new_zeros(graph.num_nodes() - first).index_add_(0, node, weight)
@@ -106,13 +107,6 @@ def _walked_edges(graph: Graph, first: int, kinds: dict[EdgeKind, float]) -> _Wa
     return _WalkedEdges(
         edges, node + first, offsets, scale.index_select(0, of_edge), (of_edge == EdgeKind.LATTICE).float()
     )
-
-
-def _dots(x: torch.Tensor, src: torch.Tensor, dst: torch.Tensor) -> torch.Tensor:
-    """The product (E',) of the rows of x (V, C) at both ends of each edge."""
-    step = edges_at_a_time(x.shape[1], x)
-    pieces = zip(src.split(step), dst.split(step), strict=True)
-    return torch.cat([torch.einsum("ec,ec->e", x.index_select(0, s), x.index_select(0, t)) for s, t in pieces])
 
 
 def diffuse(walk: Walk, start: torch.Tensor, alpha: float, steps: int) -> torch.Tensor:

@@ -11,7 +11,7 @@ from torch.autograd.function import once_differentiable
 
 Tensor = torch.Tensor
 
-EDGE_PIECE = 16384
+EDGE_PIECE = 32768
 """Edges whose hidden layers are held at a time: they fit into a processor's cache."""
 
 

@@ -40,8 +40,8 @@ SHARPEST = 70.0
 LEAST = 1e-37
 """Keeps a quotient of two such sums defined where both are zero."""
 
-PAIRS = 2**19
-"""Pairs of query and support cells compared at a time: some megabytes, and few calls."""
+PAIRS = 2**18
+"""Pairs of query and support cells compared at a time: a processor's cache holds them, and there are few calls."""
 
 SUPPORT_CELLS = 16
 QUERY_CELLS = 32
@@ -111,22 +111,21 @@ class Evidence(nn.Module):
         with torch.autocast(query.device.type, enabled=False):
             precise = query.to(torch.promote_types(query.dtype, torch.float32))
             mild, sharp = self.log_sharpness.exp().clamp_max(SHARPEST).to(precise)
-            # A product with few rows, not few columns, is five times as fast.
             keys, area = support.unit.to(precise), support.area.to(precise).T.contiguous()  # (S, C), (N + 1, S)
             # A factor on the queries is one pass over the pairs less; learnt, it would cost frozen features a gradient.
             constant = mild.requires_grad and not (query.requires_grad or keys.requires_grad)
             factor = mild.detach() if constant else mild
             nearest, masses = [], []
             for piece in (precise * factor).split(max(1, PAIRS // max(1, len(keys)))):
-                score = piece @ keys.T  # (p, S)
-                parts = score.split(support.sizes, 1) if support.sizes else ()
-                tops = torch.stack([-factor.expand(len(piece)), *(part.amax(1) for part in parts)], 1)[:, :, None]
-                sides = [(tops / factor).where(side, -1.0).amax(1) for side in (support.sides, ~support.sides)]
-                nearest.append(torch.stack(sides, 1))
+                score = keys @ piece.T  # (S, p): sums over the support cells run along rows
+                parts = score.split(support.sizes) if support.sizes else ()
+                nearest.append(torch.stack([-factor.expand(len(piece)), *(part.amax(0) for part in parts)]))
+                steep = (score * (sharp / factor)).exp_()
                 gentle = score * (mild / factor) if constant else score
-                steep = score * (sharp / factor)
-                masses.append(torch.stack([area @ near.T for near in (gentle.exp(), steep.exp_())]))
-            best, rival = torch.cat(nearest).unbind(1)  # (P, N) each
+                gentle = gentle.exp() if torch.is_grad_enabled() else gentle.exp_()
+                masses.append(torch.stack([area @ near for near in (gentle, steep)]))
+            tops = (torch.cat(nearest, 1) / factor).T[:, :, None]  # (P, G + 1, 1)
+            best, rival = (tops.where(side, -1.0).amax(1) for side in (support.sides, ~support.sides))  # (P, N) each
             mass = torch.cat(masses, 2)  # (2, N + 1, P)
             attended = mass[:, :-1] / mass[:, -1:].clamp_min(LEAST)
             soft = torch.sigmoid(torch.logit(attended, eps=1e-4) - support.prior[:, None]).transpose(1, 2)  # (2, P, N)

@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 
 from pixgraph.data.picture import Picture
+from pixgraph.graph.interpolation import bilinear
 
 Statistics = list[tuple[torch.Tensor, torch.Tensor]]
 """Mean and standard deviation of each channel, (C_l, 1, 1) each, for every level."""
@@ -65,13 +66,13 @@ def resample(maps: torch.Tensor, height: int, width: int) -> torch.Tensor:
     rows, columns = maps.shape[-2:]
     if (rows, columns) == (height, width):
         return maps
+    if rows <= height and columns <= width:
+        return bilinear(maps, height, width)
     batched = maps.reshape(1, -1, rows, columns)
     if rows % height == 0 and columns % width == 0:  # the same as the next line, in half the time
         out = F.avg_pool2d(batched, (rows // height, columns // width))
-    elif rows > height or columns > width:
-        out = F.adaptive_avg_pool2d(batched, (height, width))
     else:
-        out = F.interpolate(batched, (height, width), mode="bilinear", align_corners=False)
+        out = F.adaptive_avg_pool2d(batched, (height, width))
     return out.reshape(*maps.shape[:-2], height, width)
 
 

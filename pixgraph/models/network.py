@@ -23,6 +23,7 @@ from pixgraph.config import ModelConfig
 from pixgraph.data.picture import FewShotTask, Picture
 from pixgraph.errors import DataError
 from pixgraph.graph.backend import Graph
+from pixgraph.graph.pattern import shared
 from pixgraph.models.blocks import GraphBlock, Messages
 from pixgraph.models.encoder import NodeEncoder, block_messages, prediction_head, run_blocks, target_of
 from pixgraph.models.evidence import EVIDENCE, SCALE, Evidence, LevelEvidence, SupportEvidence, query_cells, relative
@@ -151,7 +152,7 @@ class PixGraphNet(NodeEncoder):
             cells = memory.cells
         own = [query_cells(maps) for maps in others[: len(task.query)]]
         evidence, metric, regressed = self.gather_evidence(side, others, own, grids, embedding, cells, first)
-        x = self.enter_decoder(states, evidence, label_states(label[first:], task.n_way))
+        x = self.enter_decoder(states, evidence, seen_labels(graph, first, task.n_way))
         x = run_blocks(self.decoder, graph, x, None if memory is None else memory.decoded, every=False)[-1]
         queries = len(task.query)
         scores = self.head(x)[..., 0]  # (V - first, N)
@@ -306,6 +307,14 @@ def support_nodes(embedding: torch.Tensor, label: torch.Tensor, n_way: int) -> S
     known = (label <= n_way).to(embedding)
     weight = F.one_hot(label.clamp_max(n_way), n_way + 1)[:, 1:].to(embedding)
     return support_cells(embedding, weight * known[:, None], known)
+
+
+def seen_labels(graph: Graph, first: int, n_way: int) -> torch.Tensor:
+    """`label_states` (V - first, N, 3) of the nodes from `first` on, the first one of all or behind the supports."""
+    if not first:
+        return label_states(graph.ndata["label"], n_way)
+    # None of them is a support node, so none has a label.
+    return shared(graph, ("labels", first, n_way), lambda: label_states(graph.ndata["label"][first:], n_way))
 
 
 def label_states(label: torch.Tensor, n_way: int) -> torch.Tensor:

@@ -21,6 +21,7 @@ that is certain to look like itself. Nothing here is learnt.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -35,27 +36,46 @@ DOMINANCE = 8
 """The exponent of r_n: classes half as likely as another one get nothing, those about as likely as it most."""
 
 
-def self_evidence(unit: torch.Tensor, chance: torch.Tensor) -> torch.Tensor:
+class Sides(NamedTuple):
+    """Where a class and its rest are for certain, on one grid of cells.
+
+    Attributes:
+        weight: (2, N, P) the weights w of the cells, for the class and for the rest.
+        total: (2, N) their sums.
+        dominance: (N,) r.
+    """
+
+    weight: torch.Tensor
+    total: torch.Tensor
+    dominance: torch.Tensor
+
+
+def sides_of(chance: torch.Tensor) -> Sides:
+    """What the levels of one grid share.
+
+    Args:
+        chance: (N, P) in 0..1.
+    """
+    both = torch.stack([chance, 1 - chance])
+    weight = both * (both >= CONFIDENT * both.amax(2, keepdim=True))
+    most = chance.amax(1) + 1e-6
+    return Sides(weight, weight.sum(2).clamp_min(1e-6), (most / most.amax()) ** DOMINANCE)
+
+
+def self_evidence(unit: torch.Tensor, sides: Sides) -> torch.Tensor:
     """The evidence of the module's text.
 
     Args:
         unit: (P, C) unit features of all cells of one query.
-        chance: (P, N) in 0..1.
+        sides: What `sides_of` gives for the likelihoods p on their grid.
 
     Returns:
-        (P, N) in -3..3; a class that is nowhere or everywhere has just one of the two prototypes and means.
+        (N, P) in -3..3; a class that is nowhere or everywhere has just one of the two prototypes and means.
     """
-    sides = [_confident(p) for p in (chance, 1 - chance)]
-    own, rest = (F.normalize(side.T @ unit, dim=1) for side in sides)
-    found = unit @ (own - rest).T
-    means = [(side * found).sum(0) / side.sum(0).clamp_min(1e-6) for side in sides]
-    most = chance.amax(0, keepdim=True) + 1e-6
-    return (most / most.amax()) ** DOMINANCE * (found - (means[0] + means[1]) / 2)
-
-
-def _confident(chance: torch.Tensor) -> torch.Tensor:
-    """The weights w of the cells (P, N)."""
-    return chance * (chance >= CONFIDENT * chance.amax(0, keepdim=True))
+    own, rest = F.normalize(sides.weight @ unit, dim=2)  # (N, C) each
+    found = (own - rest) @ unit.T
+    means = (sides.weight * found).sum(2) / sides.total  # (2, N)
+    return sides.dominance[:, None] * (found - means.mean(0)[:, None])
 
 
 def self_support(chance: torch.Tensor, cells: Sequence[QueryCells], place: PicturePlace) -> torch.Tensor:
@@ -70,8 +90,12 @@ def self_support(chance: torch.Tensor, cells: Sequence[QueryCells], place: Pictu
         (P, N).
     """
     image = place.image(chance, place.first)  # (N, rows, columns)
-    found = []
-    for unit, rows, columns in cells:
-        on_grid = self_evidence(unit, resample(image, rows, columns).flatten(1).T)  # (P_l, N)
-        found.append(place.collect(on_grid.T.unflatten(1, (rows, columns))))
-    return torch.stack(found).mean(0)
+    sums: dict[tuple[int, int], torch.Tensor] = {}
+    known: dict[tuple[int, int], Sides] = {}
+    for unit, *grid in cells:
+        size = (grid[0], grid[1])
+        if size not in known:
+            known[size] = sides_of(resample(image, *size).flatten(1))
+        found = self_evidence(unit, known[size]).unflatten(1, size)
+        sums[size] = sums[size] + found if size in sums else found
+    return torch.stack([place.collect(total) for total in sums.values()]).sum(0) / len(cells)

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import cast
 
 import torch
-import torch.nn.functional as F
 from torch import nn
 
+from pixgraph.graph.interpolation import bilinear_last
+from pixgraph.models.channels_last import mix_channels
 from pixgraph.models.levels import resample
 
 DETAIL = 16
@@ -59,17 +60,12 @@ class GuidedUpsampler(nn.Module):
         if logits.shape[-2] >= height:
             return logits
         # Channels last in memory throughout: as the states come, and as convolutions of few channels are fastest.
-        coarse = torch.cat([self.state(states), logits[..., None]], 3).permute(0, 3, 1, 2)
-        up = F.interpolate(coarse, (height, width), mode="bilinear", align_corners=False)  # (N, 17, h, w)
+        coarse = torch.cat([self.state(states), logits[..., None]], 3)
+        up = bilinear_last(coarse, height, width).permute(0, 3, 1, 2)  # (N, 17, h, w)
         seen = torch.cat([finest, resample(rgb, height, width)])[None].permute(0, 2, 3, 1)
-        guide = _mixed(seen, self.detail).permute(0, 3, 1, 2).expand(len(up), -1, -1, -1)
+        guide = mix_channels(seen, self.detail).permute(0, 3, 1, 2).expand(len(up), -1, -1, -1)
         *first, last = self.refine
         hidden = torch.cat([up, guide], 1)
         for layer in first:
             hidden = layer(hidden)
-        return up[:, -1] + _mixed(hidden.permute(0, 2, 3, 1), cast(nn.Conv2d, last))[..., 0]
-
-
-def _mixed(x: torch.Tensor, layer: nn.Conv2d) -> torch.Tensor:
-    """A 1 x 1 convolution of channels that come last: as a product it is five times as fast."""
-    return F.linear(x, layer.weight.flatten(1), layer.bias)
+        return up[:, -1] + mix_channels(hidden.permute(0, 2, 3, 1), cast(nn.Conv2d, last))[..., 0]

@@ -159,17 +159,27 @@ def test_engines_and_chunks_agree_on_any_multigraph(made, seed, step):
 
 @given(made=multigraphs, step=st.integers(1, 9))
 @settings(max_examples=50, deadline=None)
-def test_chunks_cover_every_edge_once(made, step):
+def test_dots_of_devices_other_than_the_cpu_equal_its_own(made, step):
+    """They are made of operations that every device has, so they can be checked here."""
     nodes, pairs = made
     order = edge_order(make_graph(*ends_of(pairs), nodes))
-    at = 0
-    for start, end, first, degree in edge_products._chunks(order, step):
-        assert (start, end - start <= step) == (at, True)
-        if degree:
-            here = order.nodes[first : first + (end - start) // degree].repeat_interleave(degree)
-            assert torch.equal(order.dst[start:end].long(), here)
-        at = end
-    assert at == len(pairs)
+    x, y = torch.randn(HEADS, nodes, DEPTH), torch.randn(HEADS, len(order.nodes), DEPTH)
+    want = (x[:, order.src.long()] * y.repeat_interleave(order.offsets.diff(), 1)).sum(-1)
+    torch.testing.assert_close(edge_products.row_dots(order.offsets, order.src, x, y), want)
+    if pairs:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setitem(edge_products.CHUNK_BYTES, "cpu", step * HEADS * DEPTH * 4)
+            torch.testing.assert_close(edge_products.gathered_dots(order.offsets, order.src, x, y), want)
+
+
+@pytest.mark.parametrize("together", [0, 1, 2, HEADS])
+def test_heads_are_summed_together_or_one_by_one(monkeypatch, together):
+    src, dst = lattice_edges(6, 6, [1, 2])
+    order = edge_order(make_graph(src, dst, 36))
+    x, weight = torch.randn(36, HEADS, DEPTH), torch.randn(HEADS, len(src))
+    monkeypatch.setattr(edge_products, "LOOK_UPS", together * len(src))
+    want = torch.zeros_like(x).index_add_(0, order.dst, x[order.src.long()] * weight.T[:, :, None])
+    torch.testing.assert_close(edge_products.sums_in(order, x, weight), want)
 
 
 @pytest.mark.parametrize("direction", ["in", "out"])

@@ -10,7 +10,7 @@ from pixgraph.data.picture import FewShotTask
 from pixgraph.errors import DataError
 from pixgraph.models.levels import level_statistics, standardise
 from pixgraph.models.propagate import Diffusion, PropagatePredictor
-from pixgraph.models.self_support import self_evidence
+from pixgraph.models.self_support import self_evidence, sides_of
 
 
 def predict(some, diffusion=None, **graph):
@@ -132,7 +132,7 @@ def test_self_support_multiplies_the_odds_of_a_class(shots):
 
     plain, found = nodes(0.0), nodes(4.0)
     maps = standardise(some.query[0], level_statistics(some.support))
-    own = self_evidence(F.normalize(maps[0].flatten(1).T, dim=1).double(), plain)
+    own = self_evidence(F.normalize(maps[0].flatten(1).T, dim=1).double(), sides_of(plain.T)).T
     expected = torch.sigmoid(torch.logit(plain, eps=1e-9) + 4.0 * own)
     torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-3)
     assert (found - plain).abs().max() > 0.01

@@ -57,7 +57,7 @@ def test_the_coarse_levels_together_keep_their_resolution():
 
 def test_contrast_is_what_nodes_are_told():
     evidence = torch.randn(2, 3, 4, 5, generator=torch.Generator().manual_seed(0))
-    found = with_contrast(evidence)
+    found = with_contrast(evidence).permute(0, 3, 1, 2)
     torch.testing.assert_close(found[:, :3], evidence)
     expected = relative(evidence.flatten(2).permute(2, 0, 1))  # (P, N, channels)
     torch.testing.assert_close(found[:, 3:].flatten(2).permute(2, 0, 1), expected)
@@ -65,9 +65,9 @@ def test_contrast_is_what_nodes_are_told():
 
 def test_places_are_cell_centres():
     found = places(2, 4, torch.device("cpu"))
-    assert found.shape == (2, 2, 4)
-    assert found[0, :, 0].tolist() == [-0.5, 0.5]
-    assert found[1, 0].tolist() == [-0.75, -0.25, 0.25, 0.75]
+    assert found.shape == (2, 4, 2)
+    assert found[:, 0, 0].tolist() == [-0.5, 0.5]
+    assert found[0, :, 1].tolist() == [-0.75, -0.25, 0.25, 0.75]
 
 
 def test_places_that_prediction_asked_for_serve_training():

@@ -14,8 +14,13 @@ from pixgraph.graph.task import task_graph
 from pixgraph.models.evidence import query_cells
 from pixgraph.models.levels import coarse_levels, level_statistics, standardise
 from pixgraph.models.places import NodeGrid
-from pixgraph.models.self_support import self_evidence, self_support
+from pixgraph.models.self_support import self_evidence, self_support, sides_of
 from pixgraph.models.support_cells import count_shots
+
+
+def evidence(unit, chance):
+    """Evidence (P, N) of unit features (P, C) and likelihoods (P, N)."""
+    return self_evidence(unit, sides_of(chance.T)).T
 
 
 def cells(p, c, seed=0):
@@ -25,10 +30,10 @@ def cells(p, c, seed=0):
 def test_three_cells_of_two_directions():
     unit = torch.tensor([[1.0, 0.0], [0.0, 1.0], [0.0, 1.0]], dtype=torch.float64)
     # 0.3 and 0.1 are less than 0.6 * 0.9: one direction each, 1 and -1, and 0 halfway.
-    found = self_evidence(unit, torch.tensor([[0.9], [0.1], [0.3]], dtype=torch.float64))
+    found = evidence(unit, torch.tensor([[0.9], [0.1], [0.3]], dtype=torch.float64))
     torch.testing.assert_close(found[:, 0], torch.tensor([1.0, -1.0, -1.0], dtype=torch.float64))
     # 0.6 counts: prototypes (9, 6) / r and (0, 1); means (9 * 9 + 6 * (6 - r)) / 15 r and (6 - r) / r.
-    found = self_evidence(unit, torch.tensor([[0.9], [0.6], [0.1]], dtype=torch.float64))
+    found = evidence(unit, torch.tensor([[0.9], [0.6], [0.1]], dtype=torch.float64))
     r = math.sqrt(117)
     middle = ((81 + 6 * (6 - r)) / (15 * r) + (6 - r) / r) / 2
     expected = torch.tensor([9 / r, (6 - r) / r, (6 - r) / r], dtype=torch.float64) - middle
@@ -40,7 +45,7 @@ def test_three_cells_of_two_directions():
 def test_evidence_is_that_of_a_loop(p, n, seed):
     unit = cells(p, 5, seed)
     chance = torch.rand(p, n, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
-    found = self_evidence(unit, chance)
+    found = evidence(unit, chance)
     for k in range(n):
         weights, prototypes = [], []
         for side in (chance[:, k].tolist(), (1 - chance[:, k]).tolist()):
@@ -57,7 +62,7 @@ def test_evidence_is_that_of_a_loop(p, n, seed):
 @pytest.mark.parametrize(("chance", "sign"), [(0.0, -1), (1.0, 1)])
 def test_a_class_that_is_nowhere_or_everywhere_has_one_prototype(chance, sign):
     unit = cells(6, 4)
-    found = self_evidence(unit, torch.full((6, 1), chance, dtype=torch.float64))
+    found = evidence(unit, torch.full((6, 1), chance, dtype=torch.float64))
     score = sign * unit @ F.normalize(unit.sum(0), dim=0)
     torch.testing.assert_close(found[:, 0], score - score.mean() / 2)
 
@@ -65,14 +70,14 @@ def test_a_class_that_is_nowhere_or_everywhere_has_one_prototype(chance, sign):
 def test_a_class_gets_evidence_only_if_it_stands_out():
     """Half as likely as another class: nothing; a second one that is as likely: the same as if it were alone."""
     unit, first = cells(8, 4), torch.linspace(0.1, 0.9, 8, dtype=torch.float64)
-    alone, other = (self_evidence(unit, p[:, None])[:, 0] for p in (first, first.flip(0)))
-    found = self_evidence(unit, torch.stack([first, first.flip(0), first / 2], 1))
+    alone, other = (evidence(unit, p[:, None])[:, 0] for p in (first, first.flip(0)))
+    found = evidence(unit, torch.stack([first, first.flip(0), first / 2], 1))
     torch.testing.assert_close(found[:, :2], torch.stack([alone, other], 1))
     assert found[:, 2].abs().max() < 0.01
 
 
 def test_the_same_probability_everywhere_says_nothing():
-    assert self_evidence(cells(6, 4), torch.full((6, 2), 0.5, dtype=torch.float64)).abs().max() < 1e-12
+    assert evidence(cells(6, 4), torch.full((6, 2), 0.5, dtype=torch.float64)).abs().max() < 1e-12
 
 
 def test_an_object_known_in_part_is_completed():
@@ -80,7 +85,7 @@ def test_an_object_known_in_part_is_completed():
     unit = F.normalize(torch.tensor([[1.0, 0.2], [0.2, 1.0]]).repeat_interleave(8, 0), dim=1)
     chance = torch.zeros(16, 1)
     chance[:4] = 0.9
-    found = self_evidence(unit, chance)[:, 0]
+    found = evidence(unit, chance)[:, 0]
     assert (found[4:8] > 0.1).all()
     assert (found[8:] < -0.1).all()
 
@@ -95,9 +100,9 @@ def example(rows=4, columns=4, n=2, seed=0):
 
 def test_levels_count_alike_each_on_its_own_grid():
     chance, compared, place = example()
-    fine = self_evidence(compared[0].unit, chance)
+    fine = evidence(compared[0].unit, chance)
     pooled = chance.T.view(2, 2, 2, 2, 2).mean((2, 4)).flatten(1).T  # four nodes a cell of the coarse level
-    coarse = self_evidence(compared[1].unit, pooled).T.view(1, 2, 2, 2)
+    coarse = evidence(compared[1].unit, pooled).T.view(1, 2, 2, 2)
     spread = F.interpolate(coarse, (4, 4), mode="bilinear", align_corners=False).flatten(2)[0].T
     torch.testing.assert_close(self_support(chance, compared, place), (fine + spread) / 2)
 
