@@ -40,8 +40,8 @@ SHARPEST = 70.0
 LEAST = 1e-37
 """Keeps a quotient of two such sums defined where both are zero."""
 
-PAIRS = 2**18
-"""Pairs of query and support cells compared at a time: a processor's cache holds them, and there are few calls."""
+PAIRS = 2**19
+"""Pairs of query and support cells compared at a time: some megabytes, and few calls."""
 
 SUPPORT_CELLS = 16
 QUERY_CELLS = 32
