@@ -109,7 +109,7 @@ class GatherLayer(nn.Module):
         super().__init__()
         self.heads = heads
         self.query_key_value = nn.Linear(channels, 3 * channels, bias=False)
-        self.edge = nn.Sequential(nn.Linear(EDGE_FEATURES, EDGE_HIDDEN), nn.GELU(), nn.Linear(EDGE_HIDDEN, heads))
+        self.edge = nn.Sequential(nn.Linear(EDGE_FEATURES, EDGE_HIDDEN), nn.ReLU(), nn.Linear(EDGE_HIDDEN, heads))
         self.merge = nn.Linear(channels, channels)
 
     def forward(self, x: Tensor, src: Tensor, dst: Tensor, feature: Tensor) -> Tensor:

@@ -104,7 +104,9 @@ class Query:
         trained = None if args.run is None else load_network(args.run)
         self.config = replace(trained.config.graph if trained else GraphConfig(), stride=args.strides[0])
         channels = self.store.backbone.channels
-        self.network = trained.network if trained else PixGraphNet(channels, ModelConfig()).eval()
+        self.network = (
+            trained.network if trained else PixGraphNet(channels, ModelConfig(), self.store.backbone.strides).eval()
+        )
         self.network.to(self.device)
         self.predictor = self.new_predictor()
         self.part = support_part(self.support, self.config, 0)

@@ -99,7 +99,9 @@ def predictor(args: argparse.Namespace, name: str, store: FeatureStore) -> Predi
         trained = load_network(args.run)
         return GraphPredictor(trained.network, replace(trained.config.graph, stride=args.stride))
     torch.manual_seed(0)
-    return GraphPredictor(PixGraphNet(store.backbone.channels, ModelConfig()), GraphConfig(stride=args.stride))
+    return GraphPredictor(
+        PixGraphNet(store.backbone.channels, ModelConfig(), store.backbone.strides), GraphConfig(stride=args.stride)
+    )
 
 
 def report(result: Mapping[str, Any]) -> str:

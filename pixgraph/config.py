@@ -168,8 +168,8 @@ class ModelConfig:
         discriminant: How much a ridge regression on several supports counts, once the network is trained; 0: not at
             all. It is part of the evidence.
         self_support: How much a query's own likely parts of a class count, once the network is trained; 0: not at all.
-        diffusion: How far labels spread among neighbours, less where features or colours (`graph.color_feature`)
-            differ, once the network is trained; in [0, 1), 0: not at all.
+        diffusion: How far labels spread among neighbours, less where colours (`graph.color_feature`) differ, once the
+            network is trained; in [0, 1), 0: not at all.
         edge_features: Let the 3-d edge features bias attention.
         target: Keep a slowly following copy of the encoder, and a predictor of it: what `loss.unsup_form` "bgrl" needs.
     """
@@ -182,9 +182,9 @@ class ModelConfig:
     input_dropout: float = 0.8
     evidence: bool = True
     pyramid: int = 64
-    discriminant: float = 4.0
-    self_support: float = 8.0
-    diffusion: float = 0.9
+    discriminant: float = 1.5
+    self_support: float = 5.0
+    diffusion: float = 0.8
     edge_features: bool = True
     target: bool = False
 

@@ -256,7 +256,8 @@ def test_every_variant_of_graph_and_model_has_a_finite_loss(variant):
     task = TrainingTasks(config, store)(0)
     assert len(task.unlabelled) == config.episodes.n_unlabelled
     torch.manual_seed(0)
-    loss, logs = episode_loss(PixGraphNet(store.backbone.channels, config.model), task, config, 0)
+    network = PixGraphNet(store.backbone.channels, config.model, store.backbone.strides)
+    loss, logs = episode_loss(network, task, config, 0)
     loss.backward()
     assert torch.isfinite(loss)
     assert ("unsup" in logs) == (config.loss.unsup > 0)

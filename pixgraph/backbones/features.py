@@ -175,7 +175,8 @@ class FeatureStore:
         halves = [m.clamp(-_HALF_MAX, _HALF_MAX).half().cpu() for m in maps]
         result = []
         for i, (key, rgb) in enumerate(pictures):
-            stored = StoredPicture(small[i], tuple(h[i].clone() for h in halves), (rgb.shape[0], rgb.shape[1]))
+            alone = tuple(h[i] if len(h) == 1 else h[i].clone() for h in halves)  # not to keep the whole batch
+            stored = StoredPicture(small[i], alone, (rgb.shape[0], rgb.shape[1]))
             if keep:
                 self._write(key, stored)
                 stored = self._remember(key, stored)

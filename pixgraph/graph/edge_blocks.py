@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import NamedTuple, Protocol
 
 import torch
 
 from pixgraph.config import GraphConfig
 from pixgraph.graph.cells import Cells
-from pixgraph.graph.edges import EdgeKind, fill_features, fill_lattice_features, switch_features
+from pixgraph.graph.edges import EdgeKind, color_difference, fill_features, fill_lattice_features, switch_features
 from pixgraph.graph.lattice import check_dilations, fill_lattice, lattice_size
 
 Tensor = torch.Tensor
+
+KEPT = 2**15
+"""Edges of a lattice up to which it is kept: to write it again is a hundred calls, which take longer than a copy."""
 
 
 class EdgeArrays(NamedTuple):
@@ -108,11 +112,47 @@ class LatticeEdges:
 
     def write(self, out: EdgeArrays, planes: Tensor, color: str) -> None:
         """See `EdgeBlock.write`."""
-        fill_lattice(out.src, out.dst, *self.grid, self.dilations, self.connectivity, self.first)
-        out.kind.fill_(EdgeKind.LATTICE)
+        if len(self) <= KEPT:
+            kept = _kept_lattice(self.grid, self.first, self.steps, self.dilations, self.connectivity, planes.device)
+            ReadyEdges(kept).write(out, planes, color)
+            one, other = (planes[:3].index_select(1, ends).T for ends in (kept.src, kept.dst))
+            out.feature[:, 0] = color_difference(one, other, color)
+            return
         end = self.first + self.grid[0] * self.grid[1]
         rgb = planes[:3, self.first : end].unflatten(1, self.grid).permute(1, 2, 0)  # (h, w, 3)
-        fill_lattice_features(out.feature, rgb, self.steps, self.dilations, color, self.connectivity)
+        _write_lattice(out, rgb, self.first, self.steps, self.dilations, self.connectivity, color)
+
+
+@lru_cache(maxsize=32)
+@torch.inference_mode(False)
+def _kept_lattice(
+    grid: tuple[int, int],
+    first: int,
+    steps: tuple[float, float],
+    dilations: tuple[int, ...],
+    connectivity: int,
+    device: torch.device,
+) -> EdgeArrays:
+    """The lattice of a picture of one colour."""
+    arrays = EdgeArrays.empty(lattice_size(*grid, dilations, connectivity), device)
+    _write_lattice(arrays, torch.zeros(*grid, 3, device=device), first, steps, dilations, connectivity, "mean_abs")
+    return arrays
+
+
+def _write_lattice(
+    out: EdgeArrays,
+    rgb: Tensor,
+    first: int,
+    steps: tuple[float, float],
+    dilations: Sequence[int],
+    connectivity: int,
+    color: str,
+) -> None:
+    """All edges of the lattice of a picture whose nodes have the colours (h, w, 3)."""
+    height, width, _ = rgb.shape
+    fill_lattice(out.src, out.dst, height, width, dilations, connectivity, first)
+    out.kind.fill_(EdgeKind.LATTICE)
+    fill_lattice_features(out.feature, rgb, steps, dilations, color, connectivity)
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """The 4- or 8-connected lattice of a picture's nodes, with a set of dilations.
 
-It is written row by row from the numbers of the nodes, which takes no longer than to copy it from a cache (1 ms for
-256 x 256 nodes and three dilations), so none is kept.
+It is written row by row from the numbers of the nodes, which for a large one takes no longer than to copy it (1 ms for
+256 x 256 nodes and three dilations).
 """
 
 from __future__ import annotations

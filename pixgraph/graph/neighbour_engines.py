@@ -43,8 +43,7 @@ def heap_engine(p: Tensor, metric: Metric) -> Engine:
     faiss, p = load_faiss(), p.contiguous()
     n, d = p.shape
     lengths = squared_lengths(p)  # (n,)
-    # Added to -2 a.b they rank as the distance does; nothing is to be added for the cosine.
-    squares, largest = (torch.zeros_like(lengths) if metric == "cosine" else lengths), lengths.max()
+    largest = lengths.max()
 
     def propose(q: Tensor, count: int) -> Candidates:
         """The nearest points by heaps of FAISS."""
@@ -63,7 +62,7 @@ def heap_engine(p: Tensor, metric: Metric) -> Engine:
             for start in range(0, n, TILE[1]):
                 points = p[start : start + TILE[1]]
                 near = tile[: len(part) * len(points)].view(len(part), len(points))
-                torch.addmm(squares[start : start + TILE[1]], part, points.T, alpha=-2, out=near)
+                rank_by_product(part, points, lengths[start : start + TILE[1]], metric, near)
                 heaps.addn(len(points), faiss.swig_ptr(near.numpy()), start, 0, len(part))
             heaps.reorder()
 
@@ -83,15 +82,14 @@ def top_engine(p: Tensor, metric: Metric) -> Engine:
     """Products and their smallest entries in plain torch, on any device."""
     n, d = p.shape
     lengths = squared_lengths(p)  # (n,)
-    # Added to -2 a.b they rank as the distance does; nothing is to be added for the cosine.
-    squares, largest = (torch.zeros_like(lengths) if metric == "cosine" else lengths), lengths.max()
+    largest = lengths.max()
 
     def propose(q: Tensor, count: int) -> Candidates:
         """The nearest points by a partial sort of all products."""
 
         def work(rows: slice) -> Any:
             """Nearest points of some rows, the last score of each, and distances."""
-            best = smallest(torch.addmm(squares, q[rows], p.T, alpha=-2), count)
+            best = smallest(rank_by_product(q[rows], p, lengths, metric), count)
             return best.indices, best.values[:, -1], distances(p, q[rows], best.indices, metric)
 
         block = max(1, chunk(p.device) // n, min(64, 2**24 // n))  # fewer rows would read the points too often
@@ -100,6 +98,19 @@ def top_engine(p: Tensor, metric: Metric) -> Engine:
         return Candidates(index, _reach(last, lengths if q is p else squared_lengths(q), largest, d, metric), far)
 
     return propose
+
+
+def rank_by_product(q: Tensor, p: Tensor, lengths: Tensor, metric: Metric, out: Tensor | None = None) -> Tensor:
+    """|b|^2 - 2 a.b, which ranks the points b of each query a by their distance; for "cosine" -2 a.b.
+
+    Args:
+        q: (m, d) queries.
+        p: (n, d) points.
+        lengths: (n,) squared lengths of the points.
+        metric: "l2" or "cosine".
+        out: (m, n) where to write it.
+    """
+    return torch.addmm(lengths, q, p.T, beta=int(metric == "l2"), alpha=-2, out=out)  # nothing is copied for zero
 
 
 def smallest(x: Tensor, count: int) -> Any:

@@ -27,15 +27,14 @@ def support_block(part: SupportPart, cells: Cells | SegmentNodes) -> PartnerEdge
     """
     config, n = part.config, len(cells)
     nearest = _nearest(part, cells)
-    # The picture's own stream of random numbers, so that other queries have no influence.
-    rng = np.random.default_rng([part.seed, zlib.crc32(cells.key.encode()), 1])
     left = len(part.order) - nearest.shape[1]
-    drawn = skip(draw_distinct(rng, left, min(config.query_support_random, left), n), nearest)
-    partners = torch.from_numpy(part.order[np.concatenate([nearest, drawn], axis=1)])  # (n, k + r)
-    kinds = (
-        (EdgeKind.QUERY_SUPPORT_KNN, nearest.shape[1]),
-        (EdgeKind.QUERY_SUPPORT_RANDOM, drawn.shape[1]),
-    )
+    count, chosen = min(config.query_support_random, left), nearest
+    if count:
+        # The picture's own stream of random numbers, so that other queries have no influence.
+        rng = np.random.default_rng([part.seed, zlib.crc32(cells.key.encode()), 1])
+        chosen = np.concatenate([nearest, skip(draw_distinct(rng, left, count, n), nearest)], axis=1)
+    partners = torch.from_numpy(part.order[chosen])  # (n, k + r)
+    kinds = ((EdgeKind.QUERY_SUPPORT_KNN, nearest.shape[1]), (EdgeKind.QUERY_SUPPORT_RANDOM, count))
     return PartnerEdges(partners.to(cells.rgbxy.device), cells.first, kinds)
 
 

@@ -40,7 +40,7 @@ class GraphBlock(nn.Module):
         self.norm_attention = nn.LayerNorm(width)
         self.query_key_value = nn.Linear(width, 3 * width, bias=False)
         self.edge = (
-            nn.Sequential(nn.Linear(EDGE_FEATURES, EDGE_HIDDEN), nn.GELU(), nn.Linear(EDGE_HIDDEN, heads))
+            nn.Sequential(nn.Linear(EDGE_FEATURES, EDGE_HIDDEN), nn.ReLU(), nn.Linear(EDGE_HIDDEN, heads))
             if edge_features
             else None
         )

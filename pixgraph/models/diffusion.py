@@ -49,25 +49,31 @@ class Walk(NamedTuple):
 
 @torch.no_grad()
 def random_walk(
-    graph: Graph, first: int, unit: torch.Tensor, kinds: dict[EdgeKind, float], color: float, feature: float
+    graph: Graph,
+    first: int,
+    unit: torch.Tensor | None,
+    kinds: dict[EdgeKind, float],
+    color: float,
+    feature: float = 0.0,
 ) -> Walk:
     """W, at least in single precision and without a gradient.
 
     Args:
         graph: V nodes; edata ``kind`` and ``feature``.
         first: Id of the first node that hears; edges into nodes before it are left out.
-        unit: (V, C) features of unit length; only those at the ends of edges with g > 0 matter.
+        unit: (V, C) features of unit length; only those at the ends of edges with g > 0 matter. `None`: f is zero.
         kinds: The constant g of each kind of edge, not negative; edges of other kinds carry nothing.
         color: c.
         feature: f.
     """
-    unit = unit.to(torch.promote_types(unit.dtype, torch.float32))
     steps = shared(graph, ("walk", first, *sorted(kinds.items())), lambda: _walked_edges(graph, first, kinds))
     src = graph.edges()[0].index_select(0, steps.edges)
-    difference = graph.edata["feature"][:, 0].index_select(0, steps.edges).to(unit)
-    alike = row_dots(steps.offsets, src, unit[None], unit[None, first:])[0]
-    hindrance = feature * (1 - alike) + color * difference * steps.colored
-    weight = steps.scale.to(unit) * torch.exp(-hindrance)
+    hindrance = color * graph.edata["feature"][:, 0].index_select(0, steps.edges) * steps.colored
+    if unit is not None:
+        unit = unit.to(torch.promote_types(unit.dtype, torch.float32))
+        alike = row_dots(steps.offsets, src, unit[None], unit[None, first:])[0]
+        hindrance = feature * (1 - alike) + hindrance.to(unit)
+    weight = steps.scale.to(hindrance) * torch.exp(-hindrance)
     node = steps.dst - first
     total = weight.new_zeros(graph.num_nodes() - first).index_add_(0, node, weight)
     shares = weight / total.clamp_min(torch.finfo(total.dtype).tiny).index_select(0, node)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import nn
 from torch.autograd.function import once_differentiable
 
@@ -16,7 +15,7 @@ EDGE_PIECE = 32768
 
 
 def edge_bias(first: nn.Linear, last: nn.Linear, feature: Tensor) -> Tensor:
-    """The biases ``last(gelu(first(feature)))``, an edge a column; differentiable once.
+    """The biases ``last(relu(first(feature)))``, an edge a column; differentiable once.
 
     Of a graph of many edges the hidden layer is by far the largest tensor, so the backward pass computes it again
     (Chen et al. 2016): as fast as to write it into memory and to read it. Edges are columns because a product with so
@@ -44,7 +43,7 @@ class _EdgeBias(torch.autograd.Function):
         ctx.save_for_backward(feature, w1, b1, w2)
         out = feature.new_empty(len(w2), feature.shape[1])
         for x, y in zip(feature.split(EDGE_PIECE, 1), out.split(EDGE_PIECE, 1), strict=True):
-            torch.addmm(b2[:, None], w2, F.gelu(torch.addmm(b1[:, None], w1, x)), out=y)
+            torch.addmm(b2[:, None], w2, torch.addmm(b1[:, None], w1, x).relu_(), out=y)
         return out
 
     @staticmethod
@@ -58,9 +57,9 @@ class _EdgeBias(torch.autograd.Function):
             for start in range(0, feature.shape[1], EDGE_PIECE):
                 piece = slice(start, start + EDGE_PIECE)
                 x, d_out = feature[:, piece], grad[:, piece]
-                hidden = torch.addmm(b1[:, None], w1, x)  # (K, e)
-                d_w2.addmm_(d_out, F.gelu(hidden).t())
-                d_hidden = torch.ops.aten.gelu_backward(w2.t() @ d_out, hidden)
+                hidden = torch.addmm(b1[:, None], w1, x).relu_()  # (K, e)
+                d_w2.addmm_(d_out, hidden.t())
+                d_hidden = (w2.t() @ d_out).mul_(hidden > 0)
                 d_w1.addmm_(d_hidden, x.t())
                 d_b1 += d_hidden.sum(1)
                 if d_feature is not None:

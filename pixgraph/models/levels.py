@@ -39,6 +39,20 @@ def coarse_levels(maps: Sequence[torch.Tensor], height: int) -> list[int]:
     return [i for i, stride in enumerate(strides) if stride >= COARSE or not deep]
 
 
+def compared_levels(strides: Sequence[int]) -> list[int]:
+    """Indices of the levels that a trained network compares with the supports.
+
+    In a deep CNN those that `coarse_levels` chooses. Of a shallower backbone all but the finest, mere edges and
+    colours, unless it is the only one.
+
+    Args:
+        strides: Of the levels, finest first.
+    """
+    if max(strides) >= DEEP:
+        return [i for i, stride in enumerate(strides) if stride >= COARSE]
+    return list(range(min(1, len(strides) - 1), len(strides)))
+
+
 def level_statistics(pictures: Sequence[Picture]) -> Statistics:
     """Mean and standard deviation of every channel over the cells of all pictures, level by level.
 

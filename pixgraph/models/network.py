@@ -26,16 +26,17 @@ from pixgraph.graph.backend import Graph
 from pixgraph.graph.pattern import shared
 from pixgraph.models.blocks import GraphBlock, Messages
 from pixgraph.models.encoder import NodeEncoder, block_messages, prediction_head, run_blocks, target_of
-from pixgraph.models.evidence import EVIDENCE, SCALE, Evidence, LevelEvidence, SupportEvidence, query_cells, relative
-from pixgraph.models.levels import QueryCells, Statistics, coarse_levels, level_statistics, standardise
+from pixgraph.models.evidence import SCALE, Evidence, LevelEvidence, SupportEvidence, query_cells, relative
+from pixgraph.models.levels import QueryCells, Statistics, compared_levels, level_statistics, standardise
 from pixgraph.models.nodes import node_grids, support_places
-from pixgraph.models.places import PicturePlace
+from pixgraph.models.places import PicturePlace, joined
 from pixgraph.models.pyramid import EvidencePyramid
-from pixgraph.models.refinement import Lattice, refine
+from pixgraph.models.refinement import refine
 from pixgraph.models.support_cells import SupportCells, count_shots, support_cells
 from pixgraph.models.upsample import GuidedUpsampler
 
-HIDDEN = 0.5  # share of a level's channels that the pyramid does not see in training
+HIDDEN = 0.8  # share of a level's channels that the pyramid does not see in training
+METRIC_SHARPNESS = (16.0,)  # initial one of the learnt metric's evidence
 LABEL_STATES = 3  # how class n sees the label of a node: itself, not itself, unknown
 
 
@@ -66,14 +67,12 @@ class SupportSide:
         statistics: Mean and standard deviation of each channel over the supports.
         maps: Standardised maps of each support.
         evidence: What evidence of the backbone's levels needs, unless it is switched off.
-        coarse: Levels on which a query's cells are compared with each other, counted without the finest.
         shots: Supports a class, on average.
     """
 
     statistics: Statistics
     maps: list[list[torch.Tensor]]
     evidence: SupportEvidence | None
-    coarse: list[int]
     shots: float
 
 
@@ -100,21 +99,24 @@ class PixGraphNet(NodeEncoder):
     Args:
         channels: Channels of the backbone's levels, finest first.
         config: Sizes and switches.
+        strides: Of the levels, in pixels: they say which are compared with the supports, see `compared_levels`.
     """
 
-    def __init__(self, channels: tuple[int, ...], config: ModelConfig) -> None:
+    def __init__(self, channels: tuple[int, ...], config: ModelConfig, strides: tuple[int, ...]) -> None:
         super().__init__(channels, config)
         width = config.width
         block = (width, config.heads, config.dropout, config.edge_features)
-        self.level_evidence = LevelEvidence(len(self.channels))
-        self.metric_evidence = Evidence()
-        self.metric_head = nn.Linear(EVIDENCE, 1)
+        self.compared = compared_levels(strides)
+        self.level_evidence = LevelEvidence(len(self.compared))
+        self.metric_evidence = Evidence(METRIC_SHARPNESS)
+        learnt = self.metric_evidence.channels
+        self.metric_head = nn.Linear(learnt, 1)
         self.pyramid, self.evidence_channels = None, 0
         if config.evidence and config.pyramid:
-            self.pyramid = EvidencePyramid(self.channels[self.level_evidence.first :], config.pyramid, HIDDEN)
-            self.evidence_channels = config.pyramid + 2 * EVIDENCE  # the metric's as it is, and `relative`
+            self.pyramid = EvidencePyramid([self.channels[i] for i in self.compared], config.pyramid, HIDDEN)
+            self.evidence_channels = config.pyramid + 2 * learnt  # the metric's as it is, and `relative`
         elif config.evidence:
-            self.evidence_channels = 2 * (self.level_evidence.channels + EVIDENCE)
+            self.evidence_channels = 2 * (self.level_evidence.channels + learnt)
         self.join = nn.Linear(width + self.evidence_channels + LABEL_STATES, width)
         self.decoder = nn.ModuleList([GraphBlock(*block) for _ in range(config.decoder_blocks)])
         self.head = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, 1))
@@ -150,13 +152,13 @@ class PixGraphNet(NodeEncoder):
             cells = support_nodes(embedding[: grids[0].first], label[: grids[0].first], task.n_way)
         else:
             cells = memory.cells
-        own = [query_cells(maps) for maps in others[: len(task.query)]]
+        own = [query_cells([maps[i] for i in self.compared]) for maps in others[: len(task.query)]]
         evidence, metric, regressed = self.gather_evidence(side, others, own, grids, embedding, cells, first)
         x = self.enter_decoder(states, evidence, seen_labels(graph, first, task.n_way))
         x = run_blocks(self.decoder, graph, x, None if memory is None else memory.decoded, every=False)[-1]
         queries = len(task.query)
         scores = self.head(x)[..., 0]  # (V - first, N)
-        scores = self.refined(scores, graph, side, others[:queries], own, regressed, grids[:queries])
+        scores = self.refined(scores, graph, side, own, regressed, grids[:queries])
         logits, node_logits = [], []
         for picture, maps, grid in zip(task.query, others, grids, strict=False):
             node_logits.append(grid.image(scores, first))
@@ -206,17 +208,16 @@ class PixGraphNet(NodeEncoder):
         maps = [standardise(p, statistics) for p in task.support]
         stacked = [torch.stack(level) for level in zip(*maps, strict=True)]
         labels = torch.stack([_labelled(p) for p in task.support])
-        evidence = self.level_evidence.prepare(stacked, labels, task.n_way) if self.config.evidence else None
-        first = self.level_evidence.first
-        coarse = [i - first for i in coarse_levels(task.support[0].features, labels.shape[1]) if i >= first]
-        return SupportSide(statistics, maps, evidence, coarse, count_shots(task.support, task.n_way))
+        evidence = None
+        if self.config.evidence:
+            evidence = self.level_evidence.prepare([stacked[i] for i in self.compared], labels, task.n_way)
+        return SupportSide(statistics, maps, evidence, count_shots(task.support, task.n_way))
 
     def refined(
         self,
         logits: torch.Tensor,
         graph: Graph,
         side: SupportSide,
-        queries: list[list[torch.Tensor]],
         cells: list[list[QueryCells]],
         scores: list[torch.Tensor],
         places: list[PicturePlace],
@@ -227,19 +228,14 @@ class PixGraphNet(NodeEncoder):
             logits: What the decoder says.
             graph: The task graph.
             side: The supports.
-            queries: Standardised maps of each query.
-            cells: Their cells on each level but the finest.
+            cells: The queries' cells of each level that is compared.
             scores: What `gather_evidence` gave.
             places: Where their nodes are.
         """
-        config = self.config
-        if self.training or not (config.discriminant or config.self_support or config.diffusion):
+        if self.training:
             return logits
-        maps = [levels[self.level_evidence.first + side.coarse[0]] for levels in queries]
-        lattice = Lattice(graph, graph.num_nodes() - len(logits), places, maps, config.diffusion)
-        coarse = [[units[i] for i in side.coarse] for units in cells]
         weaker = [joint[:, 0] / SCALE for joint in scores]  # of the two ridges
-        return refine(logits, lattice, places, coarse, weaker, side.shots, config)
+        return refine(logits, graph, places, cells, weaker, side.shots, self.config)
 
     def enter_decoder(self, states: torch.Tensor, evidence: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
         """Class-wise states (V, N, C) before the first decoder block."""
@@ -261,7 +257,7 @@ class PixGraphNet(NodeEncoder):
         Args:
             side: The supports.
             queries: Standardised maps of the queries, and of others.
-            own: The queries' cells on each level but the finest.
+            own: The queries' cells of each level that is compared.
             grids: Where their nodes are.
             embedding: (V - first, D) unit vectors in the learnt metric.
             cells: The support nodes in the learnt metric.
@@ -277,20 +273,20 @@ class PixGraphNet(NodeEncoder):
             learnt = self.metric_evidence(embedding[grid.nodes_from(first)], cells)
             metric.append(self.metric_image(learnt, grid))
             if side.evidence is not None:
-                fixed = self.level_evidence(maps, units, side.evidence)  # (N, channels, h, w) each
+                fixed = self.level_evidence(units, side.evidence)  # (N, channels, h, w) each
                 scores.append(fixed[-1])
                 if self.pyramid is not None:
-                    seen = self.pyramid(maps[self.level_evidence.first :], fixed)
+                    seen = self.pyramid([maps[i] for i in self.compared], fixed)
                     blocks.append(torch.cat([collect_classes(grid, [seen]), learnt, relative(learnt)], 2))
                 else:
                     absolute = torch.cat([collect_classes(grid, fixed), learnt], 2)
                     blocks.append(torch.cat([absolute, relative(absolute)], 2))
         if not blocks:
             return embedding.new_zeros(len(embedding), n_way, 0), metric, scores
-        joined = torch.cat(blocks)
-        before = joined.new_zeros(grids[0].first - first, *joined.shape[1:])
-        after = joined.new_zeros(len(embedding) - len(before) - len(joined), *joined.shape[1:])
-        return torch.cat([before, joined, after]), metric, scores
+        found = joined(blocks)
+        before = grids[0].first - first
+        after = len(embedding) - before - len(found)
+        return F.pad(found, (0, 0, 0, 0, before, after)) if before or after else found, metric, scores
 
     def metric_image(self, evidence: torch.Tensor, grid: PicturePlace) -> torch.Tensor:
         """Logits (N, rows, columns) from that evidence alone."""
@@ -299,7 +295,7 @@ class PixGraphNet(NodeEncoder):
 
 def collect_classes(grid: PicturePlace, maps: Sequence[torch.Tensor]) -> torch.Tensor:
     """Maps (N, C_i, h_i, w_i) of N classes at the nodes of a query: (n, N, sum of C_i)."""
-    return torch.cat([grid.collect(m.flatten(0, 1)).unflatten(1, (m.shape[0], m.shape[1])) for m in maps], 2)
+    return joined([grid.collect(m.flatten(0, 1)).unflatten(1, (m.shape[0], m.shape[1])) for m in maps], 2)
 
 
 def support_nodes(embedding: torch.Tensor, label: torch.Tensor, n_way: int) -> SupportCells:

@@ -16,7 +16,7 @@ from pixgraph.graph.pattern import shared
 from pixgraph.graph.segment_map import segment_map
 from pixgraph.graph.support import SUPPORT
 from pixgraph.graph.support_nodes import labelled_segments
-from pixgraph.models.places import NodeGrid, NodePoints, NodeSegments, PicturePlace
+from pixgraph.models.places import NodeGrid, NodePoints, NodeSegments, PicturePlace, joined
 
 
 def node_grids(graph: Graph, task: FewShotTask) -> list[PicturePlace]:
@@ -83,7 +83,7 @@ def node_features(
     for levels, place in zip(maps, places, strict=True):
         projected = _projected([place.shrink(m) for m in levels], project)
         parts.append(_total(place.collect(m) for m in projected))  # (n, width)
-    return torch.cat(parts)
+    return joined(parts)
 
 
 def _projected(maps: Sequence[torch.Tensor], project: nn.ModuleList) -> list[torch.Tensor]:

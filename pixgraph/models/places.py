@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -141,6 +142,11 @@ class NodeSegments(_Consecutive):
 
 PicturePlace = NodeGrid | NodeSegments
 """All nodes of a picture, which together cover it."""
+
+
+def joined(parts: Sequence[torch.Tensor], dim: int = 0) -> torch.Tensor:
+    """The parts one after the other; a single one, as of a single query, is not copied."""
+    return parts[0] if len(parts) == 1 else torch.cat(list(parts), dim)
 
 
 def _shrunk(maps: torch.Tensor, rows: int, columns: int) -> torch.Tensor:

@@ -1,6 +1,6 @@
 """From coarse to fine: what the features of a query and their evidence say of each class, at the scale of objects.
 
-    y_l = f_l( A_l x_l + B_l [e_ln, (e_ln - mean) / deviation] + up(y_{l+1}) )      for each level l but the finest
+    y_l = f_l( A_l x_l + B_l [e_ln, (e_ln - mean) / deviation] + up(y_{l+1}) )      for each level l that is compared
 
 x_l are the standardised features of a level, the same for all classes, e_ln its evidence for class n, and f_l two 3 x 3
 convolutions that also see where in the picture a cell is: the top-down path of feature pyramids (Lin et al., CVPR 2017)
@@ -28,7 +28,7 @@ PLACE = 2  # a cell's row and column
 
 
 class EvidencePyramid(nn.Module):
-    """One block of convolutions a level, from the coarsest to the finest but one.
+    """One block of convolutions a level, from the coarsest to the finest of those that are compared.
 
     Args:
         channels: Channels of these levels, finest first.

@@ -12,7 +12,7 @@ from pixgraph.models.channels_last import mix_channels
 from pixgraph.models.levels import resample
 
 DETAIL = 16
-HIDDEN = 32
+HIDDEN = 16
 
 
 class GuidedUpsampler(nn.Module):
@@ -32,9 +32,9 @@ class GuidedUpsampler(nn.Module):
         self.detail = nn.Conv2d(channels + 3, DETAIL, 1)
         self.refine = nn.Sequential(
             nn.Conv2d(2 * DETAIL + 1, HIDDEN, 3, padding=1),
-            nn.GELU(),
+            nn.ReLU(),
             nn.Conv2d(HIDDEN, HIDDEN, 3, padding=1),
-            nn.GELU(),
+            nn.ReLU(),
             nn.Conv2d(HIDDEN, 1, 1),
         )
         last = self.refine[-1]

@@ -46,7 +46,8 @@ class ShortTraining:
         config = dataclasses.replace(config, seed=seed)
         train, tasks = config.train, self._tasks_of(config)
         with torch_seed(seed, self.store.device):
-            network = PixGraphNet(self.store.backbone.channels, config.model).to(self.store.device)
+            backbone = self.store.backbone
+            network = PixGraphNet(backbone.channels, config.model, backbone.strides).to(self.store.device)
         optimizer = torch.optim.AdamW(network.parameters(), train.lr, weight_decay=train.weight_decay)
         average = WeightAverage(network, train.ema)
         network.train()

@@ -4,8 +4,8 @@ A checkpoint is what `torch.save` makes of a dictionary with these entries (vers
 
 - ``format``, ``version``, ``pixgraph``: what this is, its layout, the pixgraph that wrote it;
 - ``config``: the run's configuration as nested plain values;
-- ``channels``, ``backbone``, ``data``: channels of the feature levels, the frozen CNN (name, pretrained_on,
-  fingerprint), and a digest of each data set's pictures and classes;
+- ``channels``, ``strides``, ``backbone``, ``data``: channels and strides of the feature levels, the frozen CNN (name,
+  pretrained_on, fingerprint), and a digest of each data set's pictures and classes;
 - ``network``, ``average``, ``optimizer``: weights, `WeightAverage` state or none, AdamW state;
 - ``step``, ``validated``, ``best``, ``seconds``: optimiser steps done, step of the last validation, its best score,
   time spent.
@@ -132,7 +132,7 @@ def load_network(run: str | Path, device: torch.device | str = "cpu") -> Trained
     path = find_checkpoint(run)
     state = load_trained(path)
     config = build(Config, state["config"])
-    network = PixGraphNet(tuple(state["channels"]), config.model)
+    network = PixGraphNet(tuple(state["channels"]), config.model, tuple(state["strides"]))
     average = state["average"]
     load_weights(network, state["network"] if average is None else average["weights"], path)
     return TrainedNetwork(
@@ -149,8 +149,8 @@ def load_trained(path: Path) -> dict[str, Any]:
     state = load_checkpoint(path)
     if "method" in state:
         raise CheckpointError(f"{path} is of a pretraining; pass it as --backbone.weights, and train the GNN on it")
-    kinds: dict[str, type | tuple[type, ...]] = {"config": dict, "channels": (list, tuple), "backbone": dict}
-    kinds |= {"network": dict, "step": int}
+    kinds: dict[str, type | tuple[type, ...]] = {"config": dict, "channels": (list, tuple), "strides": (list, tuple)}
+    kinds |= {"backbone": dict, "network": dict, "step": int}
     wrong = [name for name, kind in kinds.items() if not isinstance(state.get(name), kind)]
     wrong += [name for name in ("average", "best") if name not in state]
     if wrong:

@@ -59,9 +59,10 @@ def train(config: Config, resume: bool = False) -> RunFolder:
             signals.breaks(world.size),
         )
         with torch_seed(config.seed, device):
-            network = PixGraphNet(backbone.channels, config.model).to(device)
+            network = PixGraphNet(backbone.channels, config.model, backbone.strides).to(device)
         origin = {
             "channels": list(backbone.channels),
+            "strides": list(backbone.strides),
             "backbone": {key: getattr(backbone, key) for key in ("name", "pretrained_on", "fingerprint")},
             "data": tasks.digests(),
         }

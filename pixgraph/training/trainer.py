@@ -72,7 +72,7 @@ class Trainer(Session):
         self.network, self.loss_fn, self.draw_task, self.validate = network, loss_fn, draw_task, validate
         self.config = config
         self.stop = StopSignals() if stop is None else stop
-        self.origin = {"channels": [], "backbone": {}, "data": {}} if origin is None else dict(origin)
+        self.origin = {"channels": [], "strides": [], "backbone": {}, "data": {}} if origin is None else dict(origin)
         self.parameters = [p for p in network.parameters() if p.requires_grad]
         self.device = self.parameters[0].device
         self.average = WeightAverage(network, config.train.ema)

@@ -251,7 +251,7 @@ def test_everything_runs_on_the_device_of_the_store(device):
     config = Config()
     store = FeatureStore(build_backbone(config.backbone), 64, None, torch.device(device))
     dataset, graph = TinyDataset(), GraphConfig(num_fg=8, num_bg=8)
-    network = PixGraphNet(store.backbone.channels, ModelConfig(width=8, heads=2)).to(device)
+    network = PixGraphNet(store.backbone.channels, ModelConfig(width=8, heads=2), store.backbone.strides).to(device)
     task = load_task(dataset, EpisodeSampler(dataset)[0], store)
     assert task.support[0].label.device == task.support[0].rgb.device
     loss, _ = episode_loss(network, task, dataclasses.replace(config, graph=graph), 0)

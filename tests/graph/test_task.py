@@ -7,7 +7,7 @@ from tiny_task import content, picture, task
 
 from pixgraph.config import GraphConfig
 from pixgraph.errors import ConfigError, DataError
-from pixgraph.graph import embedding
+from pixgraph.graph import edge_blocks, embedding
 from pixgraph.graph import task as task_module
 from pixgraph.graph.backend import HAS_DGL, is_dgl
 from pixgraph.graph.edgegraph import EdgeGraph
@@ -119,6 +119,19 @@ def test_lattice_of_each_picture():
     for i in range(2):
         assert torch.equal(src[i], expected[0] + 21 + 64 * i)
         assert torch.equal(dst[i], expected[1] + 21 + 64 * i)
+
+
+@pytest.mark.parametrize("color", ["mean_abs", "ciede2000"])
+def test_small_lattices_are_kept_and_no_graph_shares_them(color, monkeypatch):
+    some, config = task(shots=1, queries=2), replace(CONFIG, color=color, connectivity=8)
+    first = task_graph(some, config)
+    first.edata["feature"].fill_(-1)
+    again = task_graph(some, config)
+    monkeypatch.setattr(edge_blocks, "KEPT", 0)  # large ones are written anew
+    written = task_graph(some, config)
+    torch.testing.assert_close(again.edata["feature"], written.edata["feature"], atol=1e-6, rtol=0)
+    again.edata["feature"] = written.edata["feature"]
+    assert identical(again, written)
 
 
 def test_support_edges_are_brute_force_nearest_and_distinct_random():

@@ -10,7 +10,7 @@ from pixgraph.models.edge_bias import edge_bias
 
 def network(dtype=torch.float64):
     torch.manual_seed(0)
-    return nn.Sequential(nn.Linear(3, 5), nn.GELU(), nn.Linear(5, 2)).to(dtype)
+    return nn.Sequential(nn.Linear(3, 5), nn.ReLU(), nn.Linear(5, 2)).to(dtype)
 
 
 def features(edges, dtype=torch.float64):

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 import torch.nn.functional as F
-from toy_tasks import picture
+from toy_tasks import STRIDES, picture
 
 from pixgraph.models.cell_labels import label_areas
 from pixgraph.models.evidence import (
@@ -19,6 +19,7 @@ from pixgraph.models.evidence import (
     query_cells,
     relative,
 )
+from pixgraph.models.levels import compared_levels
 from pixgraph.models.support_cells import support_cells
 
 
@@ -72,6 +73,15 @@ def oracle(query, support, weight, known, sharpness=(10.0, 40.0)):
 def test_equal_to_a_slow_loop(n_way, seed):
     parts = example(n_way, seed=seed)
     torch.testing.assert_close(evidence_of(Evidence().double(), *parts), oracle(*parts), atol=1e-6, rtol=1e-6)
+
+
+def test_any_number_of_sharpnesses():
+    query, *known = example(2)
+    both = evidence_of(Evidence((10.0, 40.0)).double(), query, *known)
+    for t, kept in ((10.0, [0, 2, 3, 4, 5]), (40.0, [1, 2, 3, 4, 5])):
+        single = Evidence((t,)).double()
+        assert single.channels == 5
+        torch.testing.assert_close(evidence_of(single, query, *known), both[..., kept])
 
 
 def test_unknown_cells_have_no_influence_however_similar_they_are():
@@ -137,19 +147,19 @@ def test_half_precision(kind):
 @pytest.mark.parametrize("levels", [1, 3])
 def test_level_evidence_has_a_map_for_every_level_but_the_finest_and_for_the_discriminants(levels):
     support, query = picture(0), picture(1)
-    maps = [f[None] for f in support.features[:levels]]
-    evidence = LevelEvidence(levels)
-    prepared = evidence.prepare(maps, support.label[None], 1)
-    out = evidence(query.features[:levels], query_cells(query.features[:levels]), prepared)
+    compared = compared_levels(STRIDES[:levels])
+    evidence = LevelEvidence(len(compared))
+    prepared = evidence.prepare([support.features[i][None] for i in compared], support.label[None], 1)
+    out = evidence(query_cells([query.features[i] for i in compared]), prepared)
     grids = [(16, 16)] if levels == 1 else [(8, 8), (4, 4)]
     assert [tuple(x.shape) for x in out[:-1]] == [(1, EVIDENCE, *grid) for grid in grids]
-    assert out[-1].shape == (1, len(RIDGES), 16, 16)  # on the grid of the finest level that they join
+    assert out[-1].shape == (1, len(RIDGES), *grids[0])
     assert sum(x.shape[1] for x in out) == evidence.channels
 
 
 def test_squares_of_background_are_compared_with_as_one_cell():
     support = picture(0)
-    prepared = LevelEvidence(3).prepare([f[None] for f in support.features], support.label[None], 1)
+    prepared = LevelEvidence(2).prepare([f[None] for f in support.features[1:]], support.label[None], 1)
     shown = [label_areas(support.label[None], 1, side, side)[:, 1].view(side // 2, 2, -1, 2) > 0 for side in (8, 4)]
     squares = [(~cells.any(3).any(1)).sum().item() for cells in shown]
     assert [len(level.unit) for level in prepared.cells] == [64 - 3 * squares[0], 16 - 3 * squares[1]]
@@ -169,10 +179,10 @@ def test_frozen_features_get_no_gradient_and_the_sharpness_the_same_one():
 
 def test_discriminants_score_the_supports_own_cells_by_their_labels():
     support = picture(0)
-    evidence = LevelEvidence(3)
-    prepared = evidence.prepare([f[None] for f in support.features], support.label[None], 1)
-    maps = evidence(support.features, query_cells(support.features), prepared)
-    own = label_areas(support.label[None], 1, 16, 16)[:, 1]
+    evidence = LevelEvidence(2)
+    prepared = evidence.prepare([f[None] for f in support.features[1:]], support.label[None], 1)
+    maps = evidence(query_cells(support.features[1:]), prepared)
+    own = label_areas(support.label[None], 1, 8, 8)[:, 1]
     weak, strong = maps[-1][0].flatten(1) / SCALE
     pure = (own == 0) | (own == 1)
     assert float(((weak > 0) == (own == 1))[pure].float().mean()) > 0.95  # all but some at the outlines
@@ -183,7 +193,7 @@ def test_level_evidence_of_large_maps_is_bounded():
     big = torch.randn(3, 48, 80, generator=torch.Generator().manual_seed(0))
     evidence = LevelEvidence(1)
     prepared = evidence.prepare([big[None]], torch.zeros(1, 96, 160, dtype=torch.int64), 1)
-    first, last = evidence([big], query_cells([big]), prepared)
+    first, last = evidence(query_cells([big]), prepared)
     assert first.shape == (1, EVIDENCE, QUERY_CELLS, QUERY_CELLS)
     assert last.shape == (1, len(RIDGES), QUERY_CELLS, QUERY_CELLS)
 

@@ -7,7 +7,15 @@ import torch.nn.functional as F
 from toy_tasks import picture
 
 from pixgraph.data.picture import Picture
-from pixgraph.models.levels import at_most, coarse_levels, level_statistics, resample, sample_at, standardise
+from pixgraph.models.levels import (
+    at_most,
+    coarse_levels,
+    compared_levels,
+    level_statistics,
+    resample,
+    sample_at,
+    standardise,
+)
 
 
 def test_statistics_are_those_of_all_cells_of_all_supports():
@@ -80,3 +88,10 @@ def test_coarse_levels():
 def test_coarse_levels_of_sizes_that_no_stride_divides(size):
     maps = [torch.zeros(1, -(-size // stride), -(-size // stride)) for stride in (4, 8, 16, 32)]
     assert coarse_levels(maps, size) == [2, 3]
+
+
+def test_compared_levels():
+    assert compared_levels((4, 8, 16)) == [1, 2]  # shallow: all but the finest
+    assert compared_levels((4, 8, 16, 16, 32, 32)) == [2, 3, 4, 5]  # deep
+    assert compared_levels((16,)) == [0]
+    assert compared_levels((32,)) == [0]

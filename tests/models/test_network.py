@@ -2,11 +2,13 @@
 
 import pytest
 import torch
+import torch.nn.functional as F
 from toy_tasks import doubled, graph_config, network, picture, relabelled, task, with_label
 
-from pixgraph.data.picture import FewShotTask
+from pixgraph.data.picture import FewShotTask, Picture
 from pixgraph.errors import DataError
 from pixgraph.graph.backend import HAS_DGL
+from pixgraph.graph.support import support_part
 from pixgraph.graph.task import task_graph
 from pixgraph.models.network import label_states
 
@@ -198,3 +200,31 @@ def test_label_states():
     states = label_states(torch.tensor([0, 1, 2, 255]), 2)
     own, other, unknown = [1, 0, 0], [0, 1, 0], [0, 0, 1]
     assert states.int().tolist() == [[other, other], [own, other], [other, own], [unknown, unknown]]
+
+
+def deep(old):
+    """The same task with levels of a deep backbone: strides 4, 8, 16, 16 and 32."""
+
+    def deepened(p):
+        fine, _, coarse = p.features
+        levels = [fine, F.avg_pool2d(fine, 2), coarse, coarse.flip(0) ** 3, F.avg_pool2d(coarse, 2)]
+        return Picture(p.key, p.rgb, levels, p.size, p.label)
+
+    return FewShotTask(old.n_way, *([deepened(p) for p in part] for part in (old.support, old.query, old.unlabelled)))
+
+
+def test_queries_of_a_deep_backbone_are_compared_on_its_coarse_levels_alone():
+    some = deep(task(2, shots=2))
+    net = network(channels=(6, 6, 10, 10, 10), strides=(4, 8, 16, 16, 32))
+    graph = task_graph(some, graph_config(), 0)
+    with torch.no_grad():
+        side = net.compare(some)
+        assert [cells.unit.shape[1] for cells in side.evidence.cells] == [10, 10, 10]
+        before = net(graph, some).logits[0]
+        memory = net.remember(support_part(some.support, graph_config(), 0).graph(), some)
+        torch.testing.assert_close(net(graph, some, memory).logits[0], before, atol=1e-4, rtol=1e-4)
+        for level in (2, 3, 4):
+            query = some.query[0]
+            maps = [m.roll(1, 2) if i == level else m for i, m in enumerate(query.features)]
+            moved = FewShotTask(2, some.support, [Picture(query.key, query.rgb, maps, query.size, query.label)])
+            assert (net(graph, moved).logits[0] - before).abs().max() > 1e-3

@@ -9,11 +9,11 @@ from pixgraph.config import ModelConfig
 from pixgraph.data.picture import FewShotTask
 from pixgraph.graph.task import task_graph
 from pixgraph.models.cell_labels import label_areas
-from pixgraph.models.diffusion import ALONG_LATTICE, COLOR, FEATURE, diffuse, random_walk
+from pixgraph.models.diffusion import ALONG_LATTICE, diffuse, random_walk
 from pixgraph.models.discriminant import fit_discriminant, joint_cells
-from pixgraph.models.levels import coarse_levels, level_statistics, resample, standardise, unit_cells
+from pixgraph.models.levels import level_statistics, resample, standardise, unit_cells
 from pixgraph.models.nodes import node_grids
-from pixgraph.models.refinement import STEPS, Lattice, refine
+from pixgraph.models.refinement import COLOR, STEPS, refine
 from pixgraph.models.self_support import self_support
 
 SIDE = 8
@@ -30,15 +30,12 @@ def example(queries=1, shots=2, n=2):
 
 
 def refined(graph, places, maps, logits, shots=2.0, scores=(), **config):
-    settings = ModelConfig(**{**OFF, **config})
-    lattice = Lattice(graph, 0, places, maps, settings.diffusion)
     cells = [unit_cells([m], 32) for m in maps]
-    return refine(logits, lattice, places, cells, scores, shots, settings)
+    return refine(logits, graph, places, cells, scores, shots, ModelConfig(**{**OFF, **config}))
 
 
-def spread_by_hand(graph, places, maps, logits, alpha):
-    nodes = torch.cat([torch.zeros(places[0].first, 5), *(m.flatten(1).T for m in maps)])
-    walked = random_walk(graph, 0, F.normalize(nodes, dim=1), ALONG_LATTICE, COLOR, FEATURE)
+def spread_by_hand(graph, logits, alpha):
+    walked = random_walk(graph, 0, None, ALONG_LATTICE, COLOR)
     return diffuse(walked, F.pad(logits, (1, 0)).softmax(1), alpha, STEPS)
 
 
@@ -61,18 +58,18 @@ def test_discriminants_count_the_more_the_more_supports_there_are(shots, share):
 def test_diffusion_gives_the_log_odds_of_what_spreads():
     graph, places, maps, logits = example(queries=2)
     found = refined(graph, places, maps, logits, diffusion=0.8)
-    spread = spread_by_hand(graph, places, maps, logits, 0.8)
+    spread = spread_by_hand(graph, logits, 0.8)
     torch.testing.assert_close(F.pad(found, (1, 0)).softmax(1), spread, atol=1e-5, rtol=1e-4)
     assert (spread - F.pad(logits, (1, 0)).softmax(1))[places[0].nodes].abs().max() > 0.05
 
 
-def test_self_support_looks_at_what_has_spread():
+def test_labels_spread_after_self_support():
     graph, places, maps, logits = example()
     found = refined(graph, places, maps, logits, self_support=4.0, diffusion=0.8)
-    chance = spread_by_hand(graph, places, maps, logits, 0.8)[places[0].nodes, 1:]
+    chance = F.pad(logits, (1, 0)).softmax(1)[places[0].nodes, 1:]
     more = logits.clone()
     more[places[0].nodes] += 4 * self_support(chance, unit_cells(maps, 32), places[0])
-    expected = spread_by_hand(graph, places, maps, more, 0.8)
+    expected = spread_by_hand(graph, more, 0.8)
     torch.testing.assert_close(F.pad(found, (1, 0)).softmax(1), expected, atol=1e-5, rtol=1e-4)
 
 
@@ -104,41 +101,31 @@ def test_each_part_reaches_the_answer_of_the_network(part):
     assert (found - plain).abs().max() > 0.01
 
 
-def query_of(some):
-    """Standardised maps of the query of a task, and the coarse levels: those of its three that count as evidence."""
-    statistics = level_statistics(some.support)
-    return standardise(some.query[0], statistics), coarse_levels(some.support[0].features, 64)
-
-
 @pytest.mark.parametrize("shots", [2, 4])
 def test_the_network_adds_the_regression_with_the_weaker_ridge(shots):
     some = task(2, shots=shots)
     plain, found = answers(some, **OFF)[0], answers(some, **{**OFF, "discriminant": 3.0})[0]
-    maps, coarse = query_of(some)
     statistics = level_statistics(some.support)
-    of_supports = [standardise(p, statistics) for p in some.support]
-    stacked = [torch.stack([m[i] for m in of_supports]) for i in coarse]
+    maps, of_supports = standardise(some.query[0], statistics), [standardise(p, statistics) for p in some.support]
+    compared = (1, 2)  # of a shallow backbone all levels but the finest
+    stacked = [torch.stack([m[i] for m in of_supports]) for i in compared]
     rows, columns = stacked[0].shape[-2:]
     areas = label_areas(torch.stack([p.label for p in some.support]), 2, rows, columns)
     (regression,) = fit_discriminant(joint_cells(stacked, rows, columns), areas[:, 1:], areas.sum(1), [0.1])
-    score = regression.score(joint_cells([maps[i][None] for i in coarse], rows, columns)).T.unflatten(
+    score = regression.score(joint_cells([maps[i][None] for i in compared], rows, columns)).T.unflatten(
         1, (rows, columns)
     )
     torch.testing.assert_close(found - plain, 3 * (1 - 1 / shots) * resample(score, SIDE, SIDE), atol=1e-3, rtol=1e-3)
 
 
-def test_the_network_spreads_along_the_features_of_its_finest_coarse_level():
+def test_the_network_spreads_labels_by_colour():
     some = task(2)
     graph = task_graph(some, graph_config(), 0)
     (place,) = node_grids(graph, some)
     plain, found = answers(some, **OFF)[0], answers(some, **{**OFF, "diffusion": 0.8})[0]
-    maps, coarse = query_of(some)
     logits = torch.zeros(graph.num_nodes(), 2)
     logits[place.nodes] = plain.flatten(1).T
-    finest = resample(maps[max(1, coarse[0])], SIDE, SIDE)
-    nodes = torch.cat([torch.zeros(place.first, len(finest)), finest.flatten(1).T])
-    walked = random_walk(graph, 0, F.normalize(nodes, dim=1), ALONG_LATTICE, COLOR, FEATURE)
-    expected = diffuse(walked, F.pad(logits, (1, 0)).softmax(1), 0.8, STEPS)[place.nodes]
+    expected = spread_by_hand(graph, logits, 0.8)[place.nodes]
     torch.testing.assert_close(F.pad(found.flatten(1).T, (1, 0)).softmax(1), expected, atol=1e-4, rtol=1e-3)
 
 

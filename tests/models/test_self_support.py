@@ -8,11 +8,11 @@ import torch
 import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from toy_tasks import graph_config, network, task, with_label
+from toy_tasks import STRIDES, graph_config, network, task, with_label
 
 from pixgraph.graph.task import task_graph
 from pixgraph.models.evidence import query_cells
-from pixgraph.models.levels import coarse_levels, level_statistics, standardise
+from pixgraph.models.levels import compared_levels, level_statistics, standardise
 from pixgraph.models.places import NodeGrid
 from pixgraph.models.self_support import self_evidence, self_support, sides_of
 from pixgraph.models.support_cells import count_shots
@@ -95,7 +95,7 @@ def example(rows=4, columns=4, n=2, seed=0):
     generator = torch.Generator().manual_seed(seed)
     maps = [torch.randn(c, s, s, generator=generator) for c, s in ((3, 8), (4, 4), (6, 2))]
     chance = torch.randn(rows * columns, n, generator=generator).sigmoid()
-    return chance, query_cells(maps), NodeGrid(7, rows, columns)
+    return chance, query_cells(maps[1:]), NodeGrid(7, rows, columns)
 
 
 def test_levels_count_alike_each_on_its_own_grid():
@@ -127,10 +127,10 @@ def test_the_network_adds_it_whatever_the_number_of_supports(shots):
     torch.testing.assert_close(twice - plain, 2 * (once - plain), atol=1e-4, rtol=1e-4)
     some = task(2, shots=shots)
     statistics = level_statistics(some.support)
-    compared = query_cells(standardise(some.query[0], statistics))
-    coarse = [compared[i - 1] for i in coarse_levels(some.support[0].features, 64) if i]
+    maps = standardise(some.query[0], statistics)
+    compared = query_cells([maps[i] for i in compared_levels(STRIDES)])
     chance = F.pad(plain.flatten(1).T, (1, 0)).softmax(1)[:, 1:]
-    added = self_support(chance, coarse, NodeGrid(0, 8, 8)).T.view_as(plain)
+    added = self_support(chance, compared, NodeGrid(0, 8, 8)).T.view_as(plain)
     torch.testing.assert_close(once - plain, added, atol=1e-4, rtol=1e-4)
 
 

@@ -72,9 +72,10 @@ def relabelled(old, new_way):
     return FewShotTask(old.n_way, rename(old.support), rename(old.query), old.unlabelled)
 
 
-def network(seed=0, channels=CHANNELS, **config):
+def network(seed=0, channels=CHANNELS, strides=STRIDES, **config):
     """An evaluated network all of whose weights are random: nothing is zero as it is at the start of training."""
-    net = PixGraphNet(channels, ModelConfig(**{"width": 16, "heads": 2, "decoder_blocks": 2, **config}))
+    settings = ModelConfig(**{"width": 16, "heads": 2, "decoder_blocks": 2, **config})
+    net = PixGraphNet(channels, settings, strides[: len(channels)])
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for name, p in net.named_parameters():

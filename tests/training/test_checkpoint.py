@@ -207,11 +207,11 @@ def test_find_checkpoint_prefers_the_best(tmp_path):
     [
         (
             {},
-            "last.pt has no config, channels, backbone, network, step, average, best, expected the checkpoint",
+            "last.pt has no config, channels, strides, backbone, network, step, average, best, expected the checkpoint",
         ),
         (
             {"config": 5, "network": {}, "step": 1, "best": None},
-            "last.pt has no config, channels, backbone, average, exp",
+            "last.pt has no config, channels, strides, backbone, average, exp",
         ),
         ({"method": {}, "config": {}}, "last.pt is of a pretraining; pass it as --backbone.weights"),
     ],

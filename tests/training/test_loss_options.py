@@ -5,7 +5,7 @@ import math
 
 import pytest
 import torch
-from toy_tasks import CHANNELS, graph_config, network, task, with_label
+from toy_tasks import CHANNELS, STRIDES, graph_config, network, task, with_label
 
 from pixgraph.config import Config, LossConfig, ModelConfig
 from pixgraph.data.picture import FewShotTask
@@ -169,7 +169,8 @@ def test_a_few_steps_lower_the_loss(option):
     loss, model, name = OPTIONS[option]
     settings = config(**{"supcon": 0.0, "auxiliary": 0.0, **loss})
     torch.manual_seed(0)
-    net = PixGraphNet(CHANNELS, ModelConfig(width=16, heads=2, decoder_blocks=1, input_dropout=0.0, **model)).train()
+    sizes = ModelConfig(width=16, heads=2, decoder_blocks=1, input_dropout=0.0, **model)
+    net = PixGraphNet(CHANNELS, sizes, STRIDES).train()
     optimiser = torch.optim.AdamW([p for p in net.parameters() if p.requires_grad], 5e-3)
     some, values = task(2, shots=2, unlabelled=1), []
     for _ in range(12):

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 import torch.nn.functional as F
-from toy_tasks import CHANNELS, graph_config, network, task, with_label
+from toy_tasks import CHANNELS, STRIDES, graph_config, network, task, with_label
 
 from pixgraph.config import Config, LossConfig, ModelConfig
 from pixgraph.data.picture import FewShotTask
@@ -129,7 +129,7 @@ def test_thirty_steps_bring_the_loss_well_below_chance():
         chance.append(found.chance)
         assert found.value.item() == pytest.approx(found.chance, rel=1e-6)
     torch.manual_seed(0)
-    net = PixGraphNet(CHANNELS, ModelConfig(width=16, heads=2, decoder_blocks=1, input_dropout=0.0)).train()
+    net = PixGraphNet(CHANNELS, ModelConfig(width=16, heads=2, decoder_blocks=1, input_dropout=0.0), STRIDES).train()
     optimiser = torch.optim.AdamW(net.parameters(), 1e-2)
     logs = []
     for step in range(30):

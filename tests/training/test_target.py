@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 from tiny_training import outcome, same, tiny_config, tiny_train
-from toy_tasks import CHANNELS, graph_config, network, task
+from toy_tasks import CHANNELS, STRIDES, graph_config, network, task
 
 from pixgraph.config import ModelConfig
 from pixgraph.models.encoder import NodeEncoder
@@ -16,7 +16,7 @@ from pixgraph.training.step import episode_loss
 
 def made(target, seed=0):
     torch.manual_seed(seed)
-    return PixGraphNet(CHANNELS, ModelConfig(width=16, heads=2, decoder_blocks=1, target=target))
+    return PixGraphNet(CHANNELS, ModelConfig(width=16, heads=2, decoder_blocks=1, target=target), STRIDES)
 
 
 def test_the_other_weights_are_named_shaped_and_started_the_same_with_and_without():
