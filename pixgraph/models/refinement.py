@@ -46,7 +46,7 @@ def refine(
         logits: (V - first, N) of the last nodes of the graph.
         graph: Along its lattices labels spread.
         places: Where the nodes of each query are; what comes out at others has no meaning.
-        cells: For each query its cells of each group of levels that is compared.
+        cells: For each query its cells of each level that is compared.
         discriminants: For each query the scores z (N, h, w); none: the first correction is left out.
         shots: K.
         config: The strengths s (`discriminant`) and h (`self_support`), and how far labels spread (`diffusion`).
