@@ -35,8 +35,7 @@ def coarse_levels(maps: Sequence[torch.Tensor], height: int) -> list[int]:
     """
     # A size that is no multiple of the stride gives a part of a cell more: 400 pixels have 13 rows at stride 32.
     strides = [2 ** round(math.log2(height / m.shape[-2])) for m in maps]
-    deep = max(strides) >= DEEP
-    return [i for i, stride in enumerate(strides) if stride >= COARSE or not deep]
+    return _coarse(strides) or list(range(len(strides)))
 
 
 def compared_levels(strides: Sequence[int]) -> list[int]:
@@ -48,9 +47,12 @@ def compared_levels(strides: Sequence[int]) -> list[int]:
     Args:
         strides: Of the levels, finest first.
     """
-    if max(strides) >= DEEP:
-        return [i for i, stride in enumerate(strides) if stride >= COARSE]
-    return list(range(min(1, len(strides) - 1), len(strides)))
+    return _coarse(strides) or list(range(min(1, len(strides) - 1), len(strides)))
+
+
+def _coarse(strides: Sequence[int]) -> list[int]:
+    """Levels of a deep CNN of a stride from `COARSE` on; none of a shallower backbone."""
+    return [i for i, stride in enumerate(strides) if stride >= COARSE] if max(strides) >= DEEP else []
 
 
 def level_statistics(pictures: Sequence[Picture]) -> Statistics:

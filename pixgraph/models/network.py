@@ -206,11 +206,11 @@ class PixGraphNet(NodeEncoder):
         """Statistics, standardised maps and evidence cells of the supports."""
         statistics = level_statistics(task.support)
         maps = [standardise(p, statistics) for p in task.support]
-        stacked = [torch.stack(level) for level in zip(*maps, strict=True)]
         labels = torch.stack([_labelled(p) for p in task.support])
         evidence = None
         if self.config.evidence:
-            evidence = self.level_evidence.prepare([stacked[i] for i in self.compared], labels, task.n_way)
+            stacked = [torch.stack([levels[i] for levels in maps]) for i in self.compared]
+            evidence = self.level_evidence.prepare(stacked, labels, task.n_way)
         return SupportSide(statistics, maps, evidence, count_shots(task.support, task.n_way))
 
     def refined(
