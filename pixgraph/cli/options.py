@@ -210,7 +210,7 @@ def run_settings(run: Path, cls: type) -> dict[str, Any]:
     """
     path = run / "config.yaml"
     if not path.is_file():
-        what = "has no config.yaml" if run.is_dir() else "does not exist"
+        what = "has no config.yaml" if run.is_dir() else "is a file" if run.exists() else "does not exist"
         raise RunError(f"{run}: {what}; expected the folder of a run, as `pixgraph train` prints it")
     return read_settings(path, cls)
 

@@ -115,7 +115,8 @@ class Evidence(nn.Module):
         # float16 could not hold the sums of exponentials.
         with torch.autocast(query.device.type, enabled=False):
             precise = query.to(torch.promote_types(query.dtype, torch.float32))
-            mild, *sharper = self.log_sharpness.exp().clamp_max(SHARPEST).to(precise)
+            # exp(t s) as a power of two: `exp2` takes a third of the time of `exp` where MKL's serves an AMD processor.
+            mild, *sharper = self.log_sharpness.exp().clamp_max(SHARPEST).mul(math.log2(math.e)).to(precise)
             keys, area = support.unit.to(precise), support.area.to(precise).T.contiguous()  # (S, C), (N + 1, S)
             # A factor on the queries is one pass over the pairs less; learnt, it would cost frozen features a gradient.
             constant = mild.requires_grad and not (query.requires_grad or keys.requires_grad)
@@ -125,9 +126,9 @@ class Evidence(nn.Module):
                 score = keys @ piece.T  # (S, p): sums over the support cells run along rows
                 parts = score.split(support.sizes) if support.sizes else ()
                 nearest.append(torch.stack([-factor.expand(len(piece)), *(part.amax(0) for part in parts)]))
-                steep = [(score * (sharp / factor)).exp_() for sharp in sharper]
+                steep = [(score * (sharp / factor)).exp2_() for sharp in sharper]
                 gentle = score * (mild / factor) if constant else score
-                gentle = gentle.exp() if torch.is_grad_enabled() else gentle.exp_()
+                gentle = gentle.exp2() if torch.is_grad_enabled() else gentle.exp2_()
                 masses.append(torch.stack([area @ near for near in (gentle, *steep)]))
             tops = (torch.cat(nearest, 1) / factor).T[:, :, None]  # (P, G + 1, 1)
             best, rival = (tops.where(side, -1.0).amax(1) for side in (support.sides, ~support.sides))  # (P, N) each

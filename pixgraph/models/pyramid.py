@@ -42,7 +42,8 @@ class EvidencePyramid(nn.Module):
         self.features = nn.ModuleList([nn.Conv2d(c, width, 1) for c in channels])
         self.evidence = nn.ModuleList([nn.Conv2d(2 * EVIDENCE, width, 1) for _ in channels])
         self.joint = nn.Conv2d(2 * len(RIDGES), width, 1)
-        self.blocks = nn.ModuleList([_block(width) for _ in channels])
+        # The weights, too: PyTorch would bring them into that order at each call.
+        self.blocks = nn.ModuleList([_block(width) for _ in channels]).to(memory_format=torch.channels_last)
 
     def forward(self, maps: Sequence[torch.Tensor], evidence: Sequence[torch.Tensor]) -> torch.Tensor:
         """The finest of the maps y_l.

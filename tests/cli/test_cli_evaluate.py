@@ -57,6 +57,7 @@ def test_a_finished_evaluation_is_not_overwritten(data, fails, tmp_path, monkeyp
         ([], "expected either --run RUN_FOLDER or --method NAME"),
         (["--run", "nowhere", "--method", "knn"], "nowhere: does not exist"),
         (["--run", "nowhere"], "nowhere: does not exist; expected the folder of a run"),
+        (["--run", __file__], "is a file; expected the folder of a run"),
         (["--method", "magic"], "method: got 'magic', expected one of graph, propagate, prototype"),
         (["--method", "graph"], "method 'graph' needs a trained run"),
         (["--method", "knn", "--protocol", "mine"], "protocol: got 'mine', expected one of pixgraph-v1"),
