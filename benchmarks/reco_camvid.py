@@ -11,15 +11,16 @@ Choose on `--split val`, report on `--split test`.
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from label_tables import add_keep_argument, with_kept
 from reco_report import report
 from recording import ROOT, provenance, script_parser, write_result
-from workbench import WEIGHTS, add_output_arguments, data_folder, guarded
+from run_tables import common_row, dataset_word, finished_runs, kept_scores, train_to_end, weight_words
+from workbench import add_output_arguments, guarded
 
 from pixgraph.errors import ConfigError
 
@@ -78,24 +79,14 @@ def train(args: argparse.Namespace, labels: str, method: str, seed: int) -> None
     """
     from pixgraph.cli.pretrain_reco import parse_reco
     from pixgraph.pretrain.reco.run import train_reco
-    from pixgraph.training.identity import require_same_config
-    from pixgraph.training.records import read_config
 
     folder = Path(args.runs) / f"{labels}-{method}-{seed}"
-    data = camvid(args)
     budget = (
         ["--num-labeled", labels] if labels.isdigit() else ["--label-ratio", labels, "--labels.num_labeled", "null"]
     )
-    words = ["--config", args.config, "--data", data, *budget, *METHODS[method], *args.settings]
-    words += ["--seed", str(seed), "--runs", str(folder.parent), "--run", folder.name]
-    weights = data_folder(args)
-    if weights is not None and (weights / WEIGHTS).is_file() and not {"--weights", "--network"} & set(args.settings):
-        words += ["--weights", str(weights / WEIGHTS)]
-    config, _ = parse_reco(words)
-    if _state(folder) == "finished":
-        require_same_config(read_config(folder), config, str(folder))
-        return
-    train_reco(config, resume=(folder / "config.yaml").is_file())
+    words = ["--config", args.config, "--data", dataset_word(args, "camvid"), *budget, *METHODS[method], *args.settings]
+    words += ["--seed", str(seed), "--runs", str(folder.parent), "--run", folder.name, *weight_words(args)]
+    train_to_end(folder, parse_reco(words)[0], train_reco)
 
 
 def finished(args: argparse.Namespace) -> dict[str, Any]:
@@ -103,42 +94,18 @@ def finished(args: argparse.Namespace) -> dict[str, Any]:
     from pixgraph.pretrain.reco.scoring import score_run
 
     found = {}
-    for folder in sorted(Path(args.runs).glob("*-*-*")):
-        if _state(folder) != "finished":
-            continue
-        path = folder / f"scores-{args.split}.json"
-        if not path.is_file():
-            path.write_text(json.dumps(score_run(folder, args.split, camvid(args), "cpu")), encoding="utf-8")
-        scores = json.loads(path.read_text(encoding="utf-8"))
-        summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
+    for folder, summary in finished_runs(args.runs, "*-*-*"):
+        score = partial(score_run, folder, args.split, dataset_word(args, "camvid"), "cpu")
+        scores = kept_scores(folder / f"scores-{args.split}.json", score)
         labels, method, seed = folder.name.rsplit("-", 2)
         found[folder.name] = {
             "labels": labels,
             "method": method,
             "seed": int(seed),
-            "minutes": round(summary["seconds"] / 60, 1),
             "labels_hash": summary["labels_hash"],
-            "steps": summary["steps"],
-            **{key: scores[key] for key in ("miou", "pixel_accuracy", "pictures", "classes", "iou")},
+            **common_row(summary, scores),
         }
     return found
-
-
-def camvid(args: argparse.Namespace) -> str:
-    """CamVid as the command line names it.
-
-    Raises:
-        ConfigError: There is no folder of data.
-    """
-    folder = data_folder(args)
-    if folder is None:
-        raise ConfigError("camvid needs files: got no --data and no PIXGRAPH_DATA; name the folder of the data")
-    return f"camvid:{folder / 'camvid'}"
-
-
-def _state(folder: Path) -> str | None:
-    path = folder / "summary.json"
-    return json.loads(path.read_text(encoding="utf-8")).get("state") if path.is_file() else None
 
 
 if __name__ == "__main__":

@@ -28,7 +28,7 @@ from recording import (
     table,
     write_result,
 )
-from workbench import WEIGHTS, add_output_arguments, guarded
+from workbench import add_output_arguments, add_query_arguments, guarded
 
 METHODS = ("graph", "propagate")
 
@@ -55,11 +55,7 @@ def parser() -> argparse.ArgumentParser:
     """The script's arguments."""
     made = script_parser(__doc__)
     add = made.add_argument
-    add("--data", metavar="ROOT", help="folder of the data: looked into for the weights only (default: $PIXGRAPH_DATA)")
-    add("--weights", metavar="FILE", help=f"weights of the backbone (default: {WEIGHTS} in ROOT, where it is there)")
-    add("--backbone", default="mobilenet_v2", help="name of the frozen CNN (default: %(default)s)")
-    add("--run", metavar="RUN", help="a trained run; none: an untrained network, which costs the same")
-    add("--size", type=int, default=256, help="side of the photograph and working size (default: %(default)s)")
+    add_query_arguments(made)
     add("--supports", type=int, default=5, help="labelled pictures (default: %(default)s)")
     add("--strides", type=int, nargs="+", default=[8, 1], help="node strides (default: 8 1)")
     add("--methods", nargs="+", default=list(METHODS), choices=METHODS, help="(default: all)")

@@ -12,15 +12,16 @@ pictures that were held out.
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from label_tables import add_keep_argument, with_kept
 from recording import ROOT, provenance, script_parser, write_result
+from run_tables import common_row, dataset_word, finished_runs, kept_scores, train_to_end, weight_words
 from spml_report import report
-from workbench import WEIGHTS, add_output_arguments, data_folder, guarded
+from workbench import add_output_arguments, guarded
 
 from pixgraph.errors import ConfigError
 
@@ -82,21 +83,12 @@ def train(args: argparse.Namespace, kind: str, method: str, seed: int) -> None:
     """
     from pixgraph.cli.pretrain_spml import parse_spml
     from pixgraph.pretrain.spml.run import pretrain_spml
-    from pixgraph.training.identity import require_same_config
-    from pixgraph.training.records import read_config
 
     folder = Path(args.runs) / f"{args.dataset}_{kind}_{method}_{seed}"
-    words = ["--config", args.config, "--data", place(args), "--annotation", kind]
-    words += [*DATA[args.dataset], *METHODS[method], *args.settings]
-    words += ["--seed", str(seed), "--marks.seed", str(seed), "--runs", str(folder.parent), "--run", folder.name]
-    weights = data_folder(args)
-    if weights is not None and (weights / WEIGHTS).is_file() and not {"--weights", "--network"} & set(args.settings):
-        words += ["--weights", str(weights / WEIGHTS)]
-    config, _ = parse_spml(words)
-    if _state(folder) == "finished":
-        require_same_config(read_config(folder), config, str(folder))
-        return
-    pretrain_spml(config, resume=(folder / "config.yaml").is_file())
+    words = ["--config", args.config, "--data", dataset_word(args, args.dataset), "--annotation", kind]
+    words += [*DATA[args.dataset], *METHODS[method], *args.settings, "--seed", str(seed), "--marks.seed", str(seed)]
+    words += ["--runs", str(folder.parent), "--run", folder.name, *weight_words(args)]
+    train_to_end(folder, parse_spml(words)[0], pretrain_spml)
 
 
 def finished(args: argparse.Namespace) -> dict[str, Any]:
@@ -104,47 +96,21 @@ def finished(args: argparse.Namespace) -> dict[str, Any]:
     from pixgraph.pretrain.spml.finished import score_run
 
     found = {}
-    for folder in sorted(Path(args.runs).glob(f"{args.dataset}_*_*_*")):
-        if _state(folder) != "finished":
-            continue
+    for folder, summary in finished_runs(args.runs, f"{args.dataset}_*_*_*"):
         own = args.split == "val" and not {"--val_pictures", "--val_split"} & set(args.settings)
-        path = folder / ("scores.json" if own else f"scores-{args.split}.json")
-        if not path.is_file():
-            path.write_text(json.dumps(score_run(folder, args.split, place(args), "cpu")), encoding="utf-8")
-        scores = json.loads(path.read_text(encoding="utf-8"))
-        summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
+        score = partial(score_run, folder, args.split, dataset_word(args, args.dataset), "cpu")
+        scores = kept_scores(folder / ("scores.json" if own else f"scores-{args.split}.json"), score)
         _, kind, method, seed = folder.name.split("_")
         found[folder.name] = {
             "annotation": kind,
             "method": method,
             "seed": int(seed),
-            "minutes": round(summary["seconds"] / 60, 1),
-            "steps": summary["steps"],
             "trained_on": summary["pictures"],
             "regions": summary["regions"],
             "retrieval": scores["retrieval"]["miou"],
-            **{key: scores[key] for key in ("miou", "pixel_accuracy", "pictures", "classes", "iou")},
+            **common_row(summary, scores),
         }
     return found
-
-
-def place(args: argparse.Namespace) -> str:
-    """The data set as the command line names it.
-
-    Raises:
-        ConfigError: There is no folder of data.
-    """
-    folder = data_folder(args)
-    if folder is None:
-        raise ConfigError(
-            f"{args.dataset} needs files: got no --data and no PIXGRAPH_DATA; name the folder of the data"
-        )
-    return f"{args.dataset}:{folder / args.dataset}"
-
-
-def _state(folder: Path) -> str | None:
-    path = folder / "summary.json"
-    return json.loads(path.read_text(encoding="utf-8")).get("state") if path.is_file() else None
 
 
 if __name__ == "__main__":

@@ -50,6 +50,16 @@ def add_data_arguments(parser: argparse.ArgumentParser) -> None:
     add_output_arguments(parser)
 
 
+def add_query_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments that say which network a query is timed with."""
+    add = parser.add_argument
+    add("--data", metavar="ROOT", help="folder of the data: looked into for the weights only (default: $PIXGRAPH_DATA)")
+    add("--weights", metavar="FILE", help=f"weights of the backbone (default: {WEIGHTS} in ROOT, where it is there)")
+    add("--backbone", default="mobilenet_v2", help="name of the frozen CNN (default: %(default)s)")
+    add("--run", metavar="RUN", help="a trained run; none: an untrained network, which costs the same")
+    add("--size", type=int, default=256, help="side of the photograph and working size (default: %(default)s)")
+
+
 def add_output_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the folder and the name of the results."""
     parser.add_argument("--out", metavar="DIR", default=str(RESULTS), help="folder of the results")
