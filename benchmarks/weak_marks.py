@@ -3,13 +3,14 @@
     python benchmarks/weak_marks.py --data ROOT --runs runs/NAME
 
 Marks are drawn from the masks by `pixgraph.data.annotations`, the same for all methods. What is done stays in the JSON
-file: start the command again, also with further runs or kinds, to go on. Choose on `--split val`, report on
-`--split test`.
+file: start the command again, also with further runs or kinds, to go on; a run trained anew is scored anew. Choose on
+`--split val`, report on `--split test`.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import sys
 from collections.abc import Sequence
@@ -33,18 +34,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     name = args.name or "weak_marks"
     settings = {key: getattr(args, key) for key in ("dataset", "split", "protocol", "n_way", "k_shot", "seeds")}
     settings |= {"episodes": args.episodes, "num_points": args.num_points, "size": args.size}
-    rows = _done(Path(args.out) / f"{name}.json", settings)
+    weights = {f"graph ({Path(run).name})": _digest(run) for run in args.runs}
+    rows = _done(Path(args.out) / f"{name}.json", settings, weights)
     predictors = None
     for kind in dict.fromkeys(["masks", *args.kinds]):
-        wanted = {f"graph ({Path(run).name})" for run in args.runs} | {"propagate"}
-        if wanted <= set(rows.get(kind, {}).get("methods", {})):
+        if weights.keys() | {"propagate"} <= rows.get(kind, {}).get("methods", {}).keys():
+            print(f"{kind}: measured before", file=sys.stderr)
             continue
         if predictors is None:
             store = feature_store(args)
             predictors = methods(args, store.backbone.fingerprint)
         left = {n: p for n, p in predictors.items() if n not in rows.get(kind, {}).get("methods", {})}
-        found = _scores(_evaluate(args, store, left, kind))
-        rows[kind] = {**found, "methods": {**rows.get(kind, {}).get("methods", {}), **found["methods"]}}
+        found = _scores(_evaluate(args, store, left, kind), weights)
+        both = {**rows.get(kind, {}).get("methods", {}), **found["methods"]}
+        rows[kind] = {**found, "methods": dict(sorted(both.items(), key=lambda item: item[0] == "propagate"))}
         result = {**provenance(args.data), "settings": settings, "kinds": rows}
         print(write_result(name, result, report(result), args.out), kind, flush=True)
     if args.pictures:
@@ -122,22 +125,30 @@ def _evaluate(args: argparse.Namespace, store: Any, predictors: dict[str, Any], 
     )
 
 
-def _scores(evaluation: Evaluation) -> dict[str, Any]:
-    """Scores of each seed by method, and the episodes."""
+def _digest(run: str) -> str:
+    """Of the file of weights that stands for a run: one trained anew is another method under the same name."""
+    from pixgraph.training.checkpoint import find_checkpoint
+
+    return hashlib.sha256(find_checkpoint(run).read_bytes()).hexdigest()[:12]
+
+
+def _scores(evaluation: Evaluation, weights: dict[str, str]) -> dict[str, Any]:
+    """Scores of each seed by method, whose weights if any they name, and the episodes."""
     whole = evaluation.to_dict()
     found = {
         name: {
             "per_seed": [tally.score.miou() for tally in tallies],
             "per_class": whole["methods"][name]["per_class"],
             "ms_per_query": whole["methods"][name]["ms_per_query"],
+            "weights": weights.get(name),
         }
         for name, tallies in evaluation.tallies.items()
     }
     return {"episode_hash": whole["episode_hash"], "backbone": whole["backbone"], "methods": found}
 
 
-def _done(path: Path, settings: dict[str, Any]) -> dict[str, Any]:
-    """What an earlier call measured with the same settings.
+def _done(path: Path, settings: dict[str, Any], weights: dict[str, str]) -> dict[str, Any]:
+    """What an earlier call measured with the same settings, less the runs that have other weights by now.
 
     Raises:
         DataError: The file is broken, or was made with other settings.
@@ -151,6 +162,9 @@ def _done(path: Path, settings: dict[str, Any]) -> dict[str, Any]:
         raise DataError(f"{path}: cannot read it ({error!r}); remove it or give another --name") from error
     if not same:
         raise DataError(f"{path}: was made with {before['settings']}, got {settings}; give another --name")
+    for found in kinds.values():
+        methods = found["methods"].items()
+        found["methods"] = {n: m for n, m in methods if n not in weights or m.get("weights") == weights[n]}
     return kinds
 
 

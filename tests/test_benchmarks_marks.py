@@ -33,3 +33,20 @@ def test_it_measures_goes_on_and_draws(tmp_path, capsys):
     with pytest.raises(DataError, match="cannot read it"):
         weak_marks.main(common)
     capsys.readouterr()
+
+
+def test_a_run_that_was_trained_anew_is_scored_anew(tmp_path):
+    weak_marks = importlib.import_module("weak_marks")
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / "last.pt").write_bytes(b"weights")
+    before = weak_marks._digest(str(run))
+    (run / "last.pt").write_bytes(b"other weights")
+    now = weak_marks._digest(str(run))
+    assert before != now
+    path = tmp_path / "weak_marks.json"
+    methods = {"graph (run)": {"weights": before}, "graph (other)": {"weights": before}, "propagate": {"weights": None}}
+    path.write_text(json.dumps({"settings": {}, "kinds": {"masks": {"methods": methods}}}))
+    kept = weak_marks._done(path, {}, {"graph (run)": now, "graph (other)": before})
+    assert list(kept["masks"]["methods"]) == ["graph (other)", "propagate"]
+    assert list(weak_marks._done(path, {}, {})["masks"]["methods"]) == list(methods)
