@@ -123,10 +123,15 @@ def methods(args: argparse.Namespace, fingerprint: str) -> dict[str, Predictor]:
                 f"{run} was trained on features of {trained.backbone['name']} ({trained.backbone['fingerprint']}), got "
                 f"{backbone_config(args).name} ({fingerprint}); pass its own by --backbone and --weights"
             )
-        found[f"graph ({Path(run).name})"] = GraphPredictor(trained.network, trained.config.graph, trained.config.seed)
+        found[run_method(run)] = GraphPredictor(trained.network, trained.config.graph, trained.config.seed)
     if len(found) < len(args.runs):
         raise ConfigError(f"--runs: two of {', '.join(args.runs)} have the same folder name; rename one")
     return found if args.only_runs else {**found, "propagate": training_free("propagate", GraphConfig())}
+
+
+def run_method(run: str) -> str:
+    """What the tables call the method of a trained run."""
+    return f"graph ({Path(run).name})"
 
 
 def setting(evaluation: Evaluation) -> dict[str, Any]:

@@ -45,9 +45,9 @@ def train_to_end(folder: Path, config: Any, train: Callable[..., Any]) -> None:
         RunError: It is finished, but was trained with other settings.
     """
     from pixgraph.training.identity import require_same_config
-    from pixgraph.training.records import read_config
+    from pixgraph.training.records import read_config, read_summary
 
-    if _state(folder) == "finished":
+    if read_summary(folder).get("state") == "finished":
         require_same_config(read_config(folder), config, str(folder))
     else:
         train(config, resume=(folder / "config.yaml").is_file())
@@ -55,16 +55,19 @@ def train_to_end(folder: Path, config: Any, train: Callable[..., Any]) -> None:
 
 def finished_runs(runs: str | Path, pattern: str) -> Iterator[tuple[Path, dict[str, Any]]]:
     """Folder and summary of the finished runs below `runs` whose names match."""
+    from pixgraph.training.records import read_summary
+
     for folder in sorted(Path(runs).glob(pattern)):
-        if _state(folder) == "finished":
-            yield folder, _read(folder / "summary.json")
+        summary = read_summary(folder)
+        if summary.get("state") == "finished":
+            yield folder, summary
 
 
 def kept_scores(path: Path, score: Callable[[], Mapping[str, Any]]) -> dict[str, Any]:
     """The scores in a file, which is written first where it is not there."""
     if not path.is_file():
         path.write_text(json.dumps(score()), encoding="utf-8")
-    return _read(path)
+    return json.loads(path.read_text(encoding="utf-8"))
 
 
 def common_row(summary: Mapping[str, Any], scores: Mapping[str, Any]) -> dict[str, Any]:
@@ -72,12 +75,3 @@ def common_row(summary: Mapping[str, Any], scores: Mapping[str, Any]) -> dict[st
     minutes = round(summary["seconds"] / 60, 1)
     shown = ("miou", "pixel_accuracy", "pictures", "classes", "iou")
     return {"minutes": minutes, "steps": summary["steps"], **{key: scores[key] for key in shown}}
-
-
-def _state(folder: Path) -> str | None:
-    path = folder / "summary.json"
-    return _read(path).get("state") if path.is_file() else None
-
-
-def _read(path: Path) -> dict[str, Any]:
-    return json.loads(path.read_text(encoding="utf-8"))

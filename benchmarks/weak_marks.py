@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from accuracy import methods
+from accuracy import methods, run_method
 from recording import MORE, mean_and_deviation, percent, provenance, script_parser, table, write_result
 from weak_marks_picture import draw
 from workbench import add_data_arguments, feature_store, guarded, open_split
@@ -34,19 +34,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     name = args.name or "weak_marks"
     settings = {key: getattr(args, key) for key in ("dataset", "split", "protocol", "n_way", "k_shot", "seeds")}
     settings |= {"episodes": args.episodes, "num_points": args.num_points, "size": args.size}
-    weights = {f"graph ({Path(run).name})": _digest(run) for run in args.runs}
+    weights = {run_method(run): _digest(run) for run in args.runs}
     rows = _done(Path(args.out) / f"{name}.json", settings, weights)
     predictors = None
     for kind in dict.fromkeys(["masks", *args.kinds]):
-        if weights.keys() | {"propagate"} <= rows.get(kind, {}).get("methods", {}).keys():
+        known = rows.get(kind, {}).get("methods", {})
+        if weights.keys() | {"propagate"} <= known.keys():
             print(f"{kind}: measured before", file=sys.stderr)
             continue
         if predictors is None:
             store = feature_store(args)
             predictors = methods(args, store.backbone.fingerprint)
-        left = {n: p for n, p in predictors.items() if n not in rows.get(kind, {}).get("methods", {})}
+        left = {n: p for n, p in predictors.items() if n not in known}
         found = _scores(_evaluate(args, store, left, kind), weights)
-        both = {**rows.get(kind, {}).get("methods", {}), **found["methods"]}
+        both = {**known, **found["methods"]}
         rows[kind] = {**found, "methods": dict(sorted(both.items(), key=lambda item: item[0] == "propagate"))}
         result = {**provenance(args.data), "settings": settings, "kinds": rows}
         print(write_result(name, result, report(result), args.out), kind, flush=True)

@@ -96,7 +96,7 @@ def incoming_softmax(graph: Graph | None, order: EdgeOrder, score: Tensor) -> Te
     if graph is not None and graph.num_edges():
         every = score.new_zeros(graph.num_edges(), len(score)).index_copy_(0, order.edges, score.t())
         return order.sort(dgl_softmax(graph, every))
-    if score.device.type == "cpu" and score.numel() and bool(score.abs().amax() < ORDINARY):
+    if score.device.type == "cpu" and score.numel() and _ordinary(score):
         score.exp_()
         for degree, start, end in order.runs:
             table = score[:, start:end].unflatten(1, (-1, degree))  # (H, nodes, degree)
@@ -108,6 +108,11 @@ def incoming_softmax(graph: Graph | None, order: EdgeOrder, score: Tensor) -> Te
             table = score[:, i:j].unflatten(1, (-1, degree))
             table.copy_(torch.softmax(table, -1))
     return score
+
+
+def _ordinary(score: Tensor) -> bool:
+    low, high = score.aminmax()
+    return bool(low > -ORDINARY) and bool(high < ORDINARY)
 
 
 def subtract_at_destinations(order: EdgeOrder, score: Tensor, x: Tensor) -> Tensor:

@@ -140,6 +140,16 @@ def test_large_scores_stay_finite(engine):
 
 
 @pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("largest", [0.99, 1.01, 3.0, 100.0])
+def test_scores_of_any_size_equal_the_oracle(engine, largest):
+    src, dst, (q, k, v, _) = example()
+    scores = (q[dst] * k[src]).sum(-1) / q.shape[2] ** 0.5
+    q = (q * (largest * edge_products.ORDINARY / scores.abs().max())).detach()
+    out = attend(engine, make_graph(src, dst, 12), *(x.detach().float() for x in (q, k, v)))
+    torch.testing.assert_close(out, oracle(src, dst, q, k, v).float(), rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_half_precision_computes_in_float32(engine, dtype):
     src, dst, inputs = example(dtype=torch.float32)
